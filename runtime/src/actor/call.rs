@@ -1,0 +1,132 @@
+//! The future of a `call`.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::reply::{NoAnswer, ReplyTo};
+use super::{Message, SendError};
+use crate::shard::Shard;
+use crate::timer::{self, TimerKey};
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallError<M> {
+    /// The mailbox or the way to its shard is full; the message is handed back.
+    #[error("the mailbox is full; slow down, shed, or raise its capacity")]
+    Full(M),
+    /// The actor had stopped before the question was sent; the message is handed back.
+    #[error("the actor has stopped; look its name up again")]
+    Closed(M),
+    /// The calling thread is not a shard of the actor's runtime; the message is handed back.
+    #[error("this thread is not a shard of the actor's runtime; call through a Handle")]
+    OffShard(M),
+    /// No answer within the deadline; the message may still be handled.
+    #[error("no answer within the deadline; the message may still be handled")]
+    TimedOut,
+    /// The actor panicked on this message and was restarted or stopped.
+    #[error("the actor panicked while it handled the message")]
+    Panicked,
+    /// The actor stopped before it reached the message.
+    #[error("the actor stopped before it reached the message")]
+    Stopped,
+}
+
+impl<M> From<SendError<M>> for CallError<M> {
+    fn from(refused: SendError<M>) -> Self {
+        match refused {
+            SendError::Full(m) => CallError::Full(m),
+            SendError::Closed(m) => CallError::Closed(m),
+            SendError::OffShard(m) => CallError::OffShard(m),
+        }
+    }
+}
+
+enum State<M> {
+    Refused(CallError<M>),
+    Waiting(ReplyTo),
+    Done,
+}
+
+/// Resolves to the answer of one `call`. Belongs to the shard that asked.
+#[must_use = "a call that is not awaited drops its answer"]
+pub struct Call<M: Message> {
+    state: State<M>,
+    deadline: Duration,
+    timer: Option<TimerKey>,
+    shard_local: PhantomData<*const ()>,
+}
+
+impl<M: Message> Call<M> {
+    pub(crate) fn new(sent: Result<ReplyTo, CallError<M>>, deadline: Duration) -> Self {
+        let state = match sent {
+            Ok(reply) => State::Waiting(reply),
+            Err(refused) => State::Refused(refused),
+        };
+        Call { state, deadline, timer: None, shard_local: PhantomData }
+    }
+
+    fn finish(&mut self) {
+        if let State::Waiting(reply) = std::mem::replace(&mut self.state, State::Done) {
+            let timer = self.timer.take();
+            Shard::with(|shard| {
+                shard.replies.close(reply);
+                if let Some(timer) = timer {
+                    timer::cancel(shard, timer);
+                }
+            });
+        }
+    }
+}
+
+impl<M: Message> Unpin for Call<M> {}
+
+impl<M: Message> Future for Call<M> {
+    type Output = Result<M::Reply, CallError<M>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = match &self.state {
+            State::Waiting(reply) => *reply,
+            State::Done => return Poll::Ready(Err(CallError::Stopped)),
+            State::Refused(_) => {
+                return match std::mem::replace(&mut self.state, State::Done) {
+                    State::Refused(why) => Poll::Ready(Err(why)),
+                    _ => Poll::Ready(Err(CallError::Stopped)),
+                };
+            }
+        };
+        let deadline = self.deadline;
+        let timer = &mut self.timer;
+        let polled = Shard::with(|shard| {
+            // SAFETY: `reply` was opened with `M::Reply` by `Address::call` and is closed only by
+            // `finish`, after which the state is no longer `Waiting`.
+            let polled = unsafe { shard.replies.poll::<M::Reply>(reply, cx) };
+            if polled.is_pending() {
+                match timer {
+                    None => *timer = Some(timer::start(shard, deadline, cx)),
+                    Some(key) if timer::has_fired(shard, *key) => return Some(Poll::Pending),
+                    Some(key) => timer::renote(shard, *key, cx),
+                }
+            }
+            (!polled.is_pending()).then_some(polled)
+        });
+        let outcome = match polled {
+            Some(None) => return Poll::Pending,
+            Some(Some(Poll::Ready(Ok(answer)))) => Ok(answer),
+            Some(Some(Poll::Ready(Err(NoAnswer::Panicked)))) => Err(CallError::Panicked),
+            Some(Some(Poll::Ready(Err(NoAnswer::Stopped)))) | None => Err(CallError::Stopped),
+            Some(Some(Poll::Pending)) => Err(CallError::TimedOut),
+        };
+        self.finish();
+        Poll::Ready(outcome)
+    }
+}
+
+impl<M: Message> Drop for Call<M> {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

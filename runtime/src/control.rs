@@ -1,0 +1,90 @@
+//! The control plane: one thread with its own glommio executor, on its own CPU where there is one.
+//!
+//! It takes no lock that a shard takes and reads shard statistics by copy, so that health, metrics
+//! and drain answer while the data plane is flooded.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::runtime::StartError;
+use crate::thread;
+
+/// The running control plane; stops when dropped.
+pub struct ControlPlane {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// glommio's registered I/O memory for the few connections of the control plane.
+const IO_MEMORY: usize = 64 << 10;
+/// How often other tasks of the control plane get their turn.
+const PREEMPT: Duration = Duration::from_millis(1);
+/// How often the executor looks whether it is to stop.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+impl ControlPlane {
+    /// Starts the future that `make` builds on a thread pinned to `cpu`, and waits until `make` has
+    /// returned.
+    ///
+    /// # Errors
+    /// [`StartError`] when the thread or its executor does not come up, or `make`'s own error as
+    /// [`StartError::System`].
+    pub fn start<F: Future<Output = ()> + 'static>(
+        cpu: u32,
+        make: impl FnOnce() -> std::io::Result<F> + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let (ready, started) = crossbeam_channel::bounded(1);
+        let body = move || {
+            let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
+                .name("control")
+                .io_memory(IO_MEMORY)
+                .preempt_timer(PREEMPT)
+                .make();
+            let executor = match executor {
+                Ok(executor) => executor,
+                Err(e) => {
+                    let error = StartError::Executor { shard: usize::MAX, error: e.to_string() };
+                    let _ = ready.send(Err(error));
+                    return;
+                }
+            };
+            executor.run(async move {
+                glommio::timer::sleep(Duration::from_micros(100)).await;
+                match make() {
+                    Err(e) => {
+                        let _ = ready.send(Err(e.into()));
+                    }
+                    Ok(future) => {
+                        glommio::spawn_local(future).detach();
+                        let _ = ready.send(Ok(()));
+                        while !stopped.load(Ordering::Acquire) {
+                            glommio::timer::sleep(STOP_POLL).await;
+                        }
+                    }
+                }
+            });
+        };
+        let thread = thread::spawn_pinned("control".to_owned(), cpu, body)?;
+        let control = ControlPlane { stop, thread: Some(thread) };
+        started.recv().unwrap_or_else(|_| {
+            Err(StartError::System(std::io::Error::other("the control plane ended at its start")))
+        })?;
+        Ok(control)
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the control plane ended with a panic");
+        }
+    }
+}

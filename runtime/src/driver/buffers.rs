@@ -1,0 +1,129 @@
+//! The receive buffers of a shard: one ring of provided buffers that the kernel picks from, so that
+//! an idle connection pins none (io_uring_register_buf_ring(3), kernel 5.19).
+
+use std::cell::{Cell, UnsafeCell};
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+
+use crate::limits::{RECV_BUFFER_BYTES, RECV_BUFFERS};
+
+const PAGE: usize = 4096;
+const COUNT: usize = RECV_BUFFERS as usize;
+
+/// The table the kernel reads; its address must be page aligned.
+#[repr(C, align(4096))]
+struct Table([UnsafeCell<[u8; size_of::<BufRingEntry>()]>; COUNT]);
+
+#[repr(C, align(4096))]
+struct Page(UnsafeCell<[u8; PAGE]>);
+
+/// The buffers and the table; lives until the last buffer of it is dropped.
+pub(super) struct BufferRing {
+    table: Box<Table>,
+    memory: Box<[Page]>,
+    tail: Cell<u16>,
+    free: Cell<u16>,
+}
+
+impl BufferRing {
+    pub(super) fn new() -> Rc<Self> {
+        const { assert!(COUNT.is_power_of_two() && RECV_BUFFER_BYTES % PAGE == 0) };
+        let entry = || UnsafeCell::new([0; size_of::<BufRingEntry>()]);
+        let table = Box::new(Table(std::array::from_fn(|_| entry())));
+        let pages = COUNT * RECV_BUFFER_BYTES / PAGE;
+        let memory = (0..pages).map(|_| Page(UnsafeCell::new([0; PAGE]))).collect();
+        let ring = Rc::new(BufferRing { table, memory, tail: Cell::new(0), free: Cell::new(0) });
+        for id in 0..RECV_BUFFERS {
+            ring.give(id);
+        }
+        ring
+    }
+
+    /// Address of the table, for registration.
+    pub(super) fn address(&self) -> u64 {
+        self.base() as u64
+    }
+
+    fn base(&self) -> *mut BufRingEntry {
+        self.table.0[0].get().cast()
+    }
+
+    fn memory_of(&self, id: u16) -> *mut u8 {
+        let page = id as usize * (RECV_BUFFER_BYTES / PAGE);
+        self.memory[page].0.get().cast()
+    }
+
+    /// Leaves the memory to the kernel for good: one reference more than is ever dropped.
+    pub(super) fn leak(self: &Rc<Self>) {
+        std::mem::forget(self.clone());
+    }
+
+    /// Buffers that the kernel may still pick.
+    pub(super) fn free(&self) -> u16 {
+        self.free.get()
+    }
+
+    /// The kernel has picked one.
+    pub(super) fn picked(&self) {
+        self.free.set(self.free.get().saturating_sub(1));
+    }
+
+    /// Gives buffer `id` (back) to the kernel.
+    fn give(&self, id: u16) {
+        let at = (self.tail.get() & (RECV_BUFFERS - 1)) as usize;
+        // SAFETY: `at` is below the table's length, the entry at `tail` belongs to user space until
+        // the tail is published, and the table is page aligned as `BufRingEntry::tail` asks. The
+        // kernel reads the tail with acquire semantics. Exercised by every socket test under ASan.
+        unsafe {
+            let entry = &mut *self.base().add(at);
+            entry.set_addr(self.memory_of(id) as u64);
+            entry.set_len(RECV_BUFFER_BYTES as u32);
+            entry.set_bid(id);
+            self.tail.set(self.tail.get().wrapping_add(1));
+            let tail = BufRingEntry::tail(self.base()).cast::<AtomicU16>();
+            (*tail).store(self.tail.get(), Ordering::Release);
+        }
+        self.free.set(self.free.get() + 1);
+    }
+}
+
+/// Received bytes, in a buffer of the shard's pool; dropping it gives the buffer back.
+pub struct RecvBuf {
+    ring: Rc<BufferRing>,
+    id: u16,
+    len: u32,
+}
+
+impl RecvBuf {
+    /// # Safety
+    /// The kernel has just handed out buffer `id` of `ring` with `len` bytes in it, once.
+    pub(super) unsafe fn new(ring: Rc<BufferRing>, id: u16, len: u32) -> Self {
+        RecvBuf { ring, id, len: len.min(RECV_BUFFER_BYTES as u32) }
+    }
+}
+
+impl Deref for RecvBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: between hand-out and `give`, buffer `id` belongs to this value alone, and its
+        // memory is initialised (zeroed at start, then written by the kernel).
+        unsafe { std::slice::from_raw_parts(self.ring.memory_of(self.id), self.len as usize) }
+    }
+}
+
+impl DerefMut for RecvBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `&mut self` makes this the only borrow.
+        unsafe { std::slice::from_raw_parts_mut(self.ring.memory_of(self.id), self.len as usize) }
+    }
+}
+
+impl Drop for RecvBuf {
+    fn drop(&mut self) {
+        self.ring.give(self.id);
+    }
+}

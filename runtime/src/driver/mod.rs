@@ -1,0 +1,483 @@
+//! The I/O driver of a shard: its own io_uring, inside the glommio executor's thread.
+//!
+//! Accept and receive are multishot with provided buffers, so an idle connection costs its socket
+//! entry and nothing else; sends are gathered and submitted once a tick. The shard parks in this
+//! ring too, woken by an eventfd: glommio 0.9 polls readiness with one-shot operations on three
+//! rings of its own and offers no way to wait on a foreign ring.
+
+mod buffers;
+mod ring;
+mod socket;
+mod start;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use io_uring::{cqueue, opcode, types};
+
+pub use buffers::RecvBuf;
+use buffers::BufferRing;
+use ring::Ring;
+pub(crate) use socket::SocketKey;
+use socket::{Receive, Socket, Sockets};
+pub use start::DriverError;
+
+use crate::limits::{
+    ACCEPT_QUEUED_MAX, RECV_QUEUED_MAX, SEND_BUFFER_KEEP_BYTES, SEND_POOL_BUFFERS,
+};
+use crate::stats::ShardStats;
+use crate::task::Wakee;
+
+const BUFFER_GROUP: u16 = 0;
+
+/// What a completion is about; the top byte of its user data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Wake = 1,
+    Receive = 2,
+    Accept = 3,
+    Send = 4,
+    Cancel = 5,
+}
+
+fn user_data(kind: Kind, key: SocketKey) -> u64 {
+    (kind as u64) << 56 | u64::from(key.generation) << 32 | u64::from(key.index)
+}
+
+/// The driver of one shard.
+pub(crate) struct Driver {
+    ring: Ring,
+    buffers: Rc<BufferRing>,
+    sockets: Sockets,
+    /// Sockets whose receive waits for a free buffer, or whose accept waits for descriptors.
+    starved: VecDeque<SocketKey>,
+    /// When starved accepts are tried again, in CLOCK_MONOTONIC nanoseconds.
+    retry_accept_ns: u64,
+    send_pool: Vec<Vec<u8>>,
+    wake_fd: i32,
+    wake_buffer: Box<u64>,
+}
+
+/// Pause after an accept failed for want of descriptors or memory.
+const ACCEPT_RETRY_NS: u64 = 100_000_000;
+
+impl Driver {
+    fn arm_wake(&mut self) {
+        let buffer: *mut u64 = &mut *self.wake_buffer;
+        let read = opcode::Read::new(types::Fd(self.wake_fd), buffer.cast(), 8).build();
+        // SAFETY: the buffer is boxed and lives as long as the ring (see `Drop`); one read at a
+        // time is armed.
+        unsafe { self.ring.push(read.user_data((Kind::Wake as u64) << 56)) };
+    }
+
+    /// Takes over a connected or listening socket.
+    pub(crate) fn open(&mut self, fd: OwnedFd) -> SocketKey {
+        self.sockets.open(fd)
+    }
+
+    /// Sockets open, closing ones included.
+    pub(crate) fn open_count(&self) -> usize {
+        self.sockets.count()
+    }
+
+    /// Whether a look at the ring would find anything; two loads.
+    #[inline]
+    pub(crate) fn has_work(&mut self) -> bool {
+        self.ring.has_work()
+    }
+
+    /// Submits what was gathered and handles what has completed. Woken tasks go to `wakes`, so
+    /// that no foreign waker runs while the driver is borrowed.
+    pub(crate) fn turn(&mut self, stats: &ShardStats, wakes: &mut Vec<Wakee>) {
+        if self.ring.must_enter() {
+            self.ring.enter(None);
+            stats.ring_enters.add(1);
+        }
+        self.reap(stats, wakes);
+    }
+
+    /// Blocks until something completes or `timeout_ns` has passed.
+    pub(crate) fn park(&mut self, stats: &ShardStats, timeout_ns: u64, wakes: &mut Vec<Wakee>) {
+        self.ring.enter(Some(timeout_ns));
+        stats.ring_enters.add(1);
+        self.reap(stats, wakes);
+    }
+
+    fn reap(&mut self, stats: &ShardStats, wakes: &mut Vec<Wakee>) {
+        while let Some(done) = self.ring.next() {
+            let data = done.user_data();
+            let key = SocketKey {
+                index: (data & 0xffff_ffff) as u32,
+                generation: (data >> 32 & 0xff_ffff) as u32,
+            };
+            match data >> 56 {
+                k if k == Kind::Wake as u64 => self.arm_wake(),
+                k if k == Kind::Receive as u64 => self.on_receive(key, &done, stats, wakes),
+                k if k == Kind::Accept as u64 => self.on_accept(key, &done, stats, wakes),
+                k if k == Kind::Send as u64 => self.on_send(key, &done, stats, wakes),
+                _ => self.on_cancelled(key),
+            }
+        }
+    }
+
+    /// Arms again what waited for buffers or descriptors, if there are some now.
+    pub(crate) fn retry_starved(&mut self, now_ns: u64) {
+        if self.starved.is_empty() {
+            return;
+        }
+        for _ in 0..self.starved.len() {
+            let Some(key) = self.starved.pop_front() else { return };
+            let Some(socket) = self.sockets.get(key) else { continue };
+            if socket.receive != Receive::Starved || socket.closing {
+                continue;
+            }
+            let is_listener = socket.sent == LISTENER;
+            let ready =
+                if is_listener { now_ns >= self.retry_accept_ns } else { self.buffers.free() > 0 };
+            if ready {
+                socket.receive = Receive::Idle;
+                self.arm(key, if is_listener { Kind::Accept } else { Kind::Receive });
+            } else {
+                self.starved.push_back(key);
+            }
+        }
+    }
+
+    /// Time until starved accepts are due, for the park.
+    pub(crate) fn retry_ns(&self) -> Option<u64> {
+        (!self.starved.is_empty()).then_some(self.retry_accept_ns)
+    }
+
+    fn arm(&mut self, key: SocketKey, kind: Kind) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(fd) = &socket.fd else { return };
+        let fd = types::Fd(fd.as_raw_fd());
+        let entry = match kind {
+            Kind::Accept => {
+                opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
+            }
+            _ => opcode::RecvMulti::new(fd, BUFFER_GROUP).build(),
+        };
+        socket.receive = Receive::Armed;
+        socket.pending += 1;
+        // SAFETY: neither operation refers to memory of ours but the registered buffer ring, and
+        // the descriptor stays open while `pending` counts the operation.
+        unsafe { self.ring.push(entry.user_data(user_data(kind, key))) };
+    }
+
+    fn cancel_receive(&mut self, key: SocketKey) {
+        let target = user_data(Kind::Receive, key);
+        let entry = opcode::AsyncCancel::new(target).build();
+        if let Some(socket) = self.sockets.get(key) {
+            socket.receive = Receive::Pausing;
+            socket.pending += 1;
+        }
+        // SAFETY: a cancellation refers to no memory.
+        unsafe { self.ring.push(entry.user_data(user_data(Kind::Cancel, key))) };
+    }
+
+    fn on_cancelled(&mut self, key: SocketKey) {
+        if let Some(socket) = self.sockets.get(key) {
+            socket.pending -= 1;
+        }
+        self.close_if_idle(key);
+    }
+
+    fn on_receive(
+        &mut self,
+        key: SocketKey,
+        done: &cqueue::Entry,
+        stats: &ShardStats,
+        wakes: &mut Vec<Wakee>,
+    ) {
+        let buffer = cqueue::buffer_select(done.flags()).map(|id| {
+            self.buffers.picked();
+            let len = u32::try_from(done.result()).unwrap_or(0);
+            // SAFETY: the completion says that the kernel handed out buffer `id` with `len` bytes.
+            unsafe { RecvBuf::new(self.buffers.clone(), id, len) }
+        });
+        let more = cqueue::more(done.flags());
+        let Some(socket) = self.sockets.get(key) else { return };
+        if !more {
+            socket.pending -= 1;
+            if socket.receive != Receive::Ended {
+                socket.receive = Receive::Idle;
+            }
+        }
+        match (done.result(), buffer) {
+            (1.., Some(buffer)) if !socket.closing => {
+                stats.recv_bytes.add(buffer.len() as u64);
+                socket.received.push_back(buffer);
+            }
+            (0, _) => socket.receive = Receive::Ended,
+            (e, _) if e == -libc::ENOBUFS && !socket.closing => {
+                stats.recv_starved.add(1);
+                socket.receive = Receive::Starved;
+                self.starved.push_back(key);
+                return;
+            }
+            (e, _) if e < 0 && e != -libc::ECANCELED => {
+                socket.error = Some(-e);
+                socket.receive = Receive::Ended;
+            }
+            _ => {}
+        }
+        wakes.push(std::mem::take(&mut socket.reader));
+        let behind = socket.received.len() >= RECV_QUEUED_MAX;
+        if behind && socket.receive == Receive::Armed {
+            self.cancel_receive(key);
+        } else {
+            self.close_if_idle(key);
+        }
+    }
+
+    fn on_accept(
+        &mut self,
+        key: SocketKey,
+        done: &cqueue::Entry,
+        stats: &ShardStats,
+        wakes: &mut Vec<Wakee>,
+    ) {
+        let accepted = (done.result() >= 0).then(|| {
+            // SAFETY: a successful accept returns a fresh descriptor that nobody else owns.
+            unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(done.result()) }
+        });
+        let Some(socket) = self.sockets.get(key) else { return };
+        if !cqueue::more(done.flags()) {
+            socket.pending -= 1;
+            socket.receive = Receive::Idle;
+        }
+        match accepted {
+            Some(fd) if socket.accepted.len() < ACCEPT_QUEUED_MAX && !socket.closing => {
+                stats.sockets_accepted.add(1);
+                socket.accepted.push_back(fd);
+            }
+            // Beyond the limit the connection is closed at once: the descriptor drops here.
+            Some(_) => stats.accept_errors.add(1),
+            None if done.result() == -libc::ECANCELED => {}
+            None => {
+                stats.accept_errors.add(1);
+                socket.error = Some(-done.result());
+            }
+        }
+        let wait = accept_must_wait(done.result()) && !socket.closing;
+        if wait && socket.receive == Receive::Idle {
+            socket.receive = Receive::Starved;
+            self.starved.push_back(key);
+            self.retry_accept_ns = crate::clock::monotonic_ns() + ACCEPT_RETRY_NS;
+        }
+        let Some(socket) = self.sockets.get(key) else { return };
+        wakes.push(std::mem::take(&mut socket.reader));
+        if socket.receive == Receive::Idle && !socket.closing {
+            self.arm(key, Kind::Accept);
+        }
+        self.close_if_idle(key);
+    }
+
+    fn on_send(
+        &mut self,
+        key: SocketKey,
+        done: &cqueue::Entry,
+        stats: &ShardStats,
+        wakes: &mut Vec<Wakee>,
+    ) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        socket.pending -= 1;
+        match usize::try_from(done.result()) {
+            Ok(n) => {
+                stats.sent_bytes.add(n as u64);
+                socket.sent += n;
+            }
+            Err(_) => socket.error = Some(-done.result()),
+        }
+        let left = socket.sending.as_ref().map_or(0, |b| b.len() - socket.sent.min(b.len()));
+        if left > 0 && socket.error.is_none() && !socket.closing {
+            return self.push_send(key);
+        }
+        let buffer = socket.sending.take();
+        wakes.push(std::mem::take(&mut socket.writer));
+        if let Some(buffer) = buffer {
+            self.recycle(buffer);
+        }
+        self.close_if_idle(key);
+    }
+
+    fn push_send(&mut self, key: SocketKey) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        let (Some(fd), Some(buffer)) = (&socket.fd, &socket.sending) else { return };
+        let rest = &buffer[socket.sent..];
+        let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(types::Fd(fd.as_raw_fd()), rest.as_ptr(), len)
+            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            .build();
+        socket.pending += 1;
+        // SAFETY: the buffer stays in `sending`, unmoved on the heap and unchanged, until the
+        // completion; `pending` keeps the descriptor open as long.
+        unsafe { self.ring.push(entry.user_data(user_data(Kind::Send, key))) };
+    }
+
+    /// An empty buffer from the pool.
+    pub(crate) fn send_buffer(&mut self) -> Vec<u8> {
+        self.send_pool.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back into the pool, if it is worth keeping.
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.send_pool.len() < SEND_POOL_BUFFERS && buffer.capacity() <= SEND_BUFFER_KEEP_BYTES {
+            buffer.clear();
+            self.send_pool.push(buffer);
+        }
+    }
+
+    /// Starts to send `buffer`.
+    ///
+    /// # Errors
+    /// The error that ended the socket; `WouldBlock` while another send is in flight.
+    pub(crate) fn send(&mut self, key: SocketKey, buffer: Vec<u8>) -> io::Result<()> {
+        let socket = self.sockets.get(key).ok_or(io::ErrorKind::NotConnected)?;
+        if let Some(failure) = socket.failure() {
+            return Err(failure);
+        }
+        if socket.sending.is_some() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        socket.sent = 0;
+        socket.sending = Some(buffer);
+        self.push_send(key);
+        Ok(())
+    }
+
+    /// Ready when no send is in flight.
+    pub(crate) fn poll_flushed(
+        &mut self,
+        key: SocketKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(socket) = self.sockets.get(key) else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        if let Some(failure) = socket.failure() {
+            return Poll::Ready(Err(failure));
+        }
+        if socket.sending.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        socket.writer.note(cx);
+        Poll::Pending
+    }
+
+    /// The next received bytes; `None` at the peer's end of stream.
+    pub(crate) fn poll_receive(
+        &mut self,
+        key: SocketKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<RecvBuf>>> {
+        let Some(socket) = self.sockets.get(key) else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        if let Some(buffer) = socket.received.pop_front() {
+            return Poll::Ready(Ok(Some(buffer)));
+        }
+        if let Some(failure) = socket.failure() {
+            return Poll::Ready(Err(failure));
+        }
+        if socket.receive == Receive::Ended {
+            return Poll::Ready(Ok(None));
+        }
+        socket.reader.note(cx);
+        if socket.receive == Receive::Idle {
+            self.arm(key, Kind::Receive);
+        }
+        Poll::Pending
+    }
+
+    /// The next accepted connection.
+    pub(crate) fn poll_accept(
+        &mut self,
+        key: SocketKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<OwnedFd>> {
+        let Some(socket) = self.sockets.get(key) else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        socket.sent = LISTENER;
+        if let Some(fd) = socket.accepted.pop_front() {
+            return Poll::Ready(Ok(fd));
+        }
+        if let Some(failure) = socket.error.take() {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(failure)));
+        }
+        socket.reader.note(cx);
+        if socket.receive == Receive::Idle {
+            self.arm(key, Kind::Accept);
+        }
+        Poll::Pending
+    }
+
+    /// Ends the sending side; the peer sees end of stream after what was sent.
+    pub(crate) fn shutdown_write(&mut self, key: SocketKey) {
+        self.shutdown(key, rustix::net::Shutdown::Write);
+    }
+
+    fn shutdown(&mut self, key: SocketKey, how: rustix::net::Shutdown) {
+        if let Some(Socket { fd: Some(fd), .. }) = self.sockets.get(key) {
+            // A peer that has reset the connection has shut it down already.
+            let _ = rustix::net::shutdown(fd, how);
+        }
+    }
+
+    /// Closes a socket: at once, or when the kernel has let go of it.
+    pub(crate) fn close(&mut self, key: SocketKey) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        socket.closing = true;
+        socket.received.clear();
+        socket.accepted.clear();
+        if socket.pending > 0 {
+            self.shutdown(key, rustix::net::Shutdown::Both);
+        }
+        self.close_if_idle(key);
+    }
+
+    fn close_if_idle(&mut self, key: SocketKey) {
+        if self.sockets.get(key).is_some_and(|s| s.closing && s.pending == 0) {
+            self.sockets.close(key);
+        }
+    }
+
+    /// Closes every socket and waits, at most `for_ns`, until the kernel has let go of them.
+    pub(crate) fn close_all(&mut self, stats: &ShardStats, for_ns: u64) {
+        let until = crate::clock::monotonic_ns() + for_ns;
+        let mut wakes = Vec::new();
+        for key in self.sockets.keys() {
+            self.close(key);
+        }
+        while self.sockets.count() > 0 && crate::clock::monotonic_ns() < until {
+            self.park(stats, 1_000_000, &mut wakes);
+        }
+    }
+}
+
+/// Marks a socket as a listener in `Socket::sent`, which listeners do not use otherwise.
+const LISTENER: usize = usize::MAX;
+
+fn accept_must_wait(result: i32) -> bool {
+    [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS].contains(&-result)
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // The kernel may still write into the wake buffer and into provided buffers until the ring
+        // is gone, and it takes the ring down in its own time: what it may touch is left to it.
+        self.buffers.leak();
+        Box::leak(std::mem::take(&mut self.wake_buffer));
+        for key in self.sockets.keys() {
+            if let Some(Socket { sending: sending @ Some(_), .. }) = self.sockets.get(key) {
+                std::mem::forget(sending.take());
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Sockets of a shard, for tasks: listeners that share a port between shards, and streams.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::task::Poll;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::driver::{Driver, SocketKey};
+use crate::shard::Shard;
+
+pub use crate::driver::RecvBuf;
+
+/// Connections the kernel completes before they are accepted; the kernel caps it at `somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Opens a listening socket on `address`. With `shared`, others of this process may listen on the
+/// same port and the kernel spreads connections over them (SO_REUSEPORT).
+///
+/// # Errors
+/// The system's error; `AddrInUse` when the port is taken.
+pub fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket =
+        rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, shared)?;
+    // Accepted sockets inherit it.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn with_driver<R>(f: impl FnOnce(&mut Driver) -> io::Result<R>) -> io::Result<R> {
+    let off_shard = || io::Error::other("sockets are used on the shard that owns them");
+    Shard::with(|shard| {
+        let mut driver = shard.driver.borrow_mut();
+        match driver.as_mut() {
+            Some(driver) => f(driver),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    })
+    .unwrap_or_else(|| Err(off_shard()))
+}
+
+fn poll_driver<R>(f: impl FnOnce(&mut Driver) -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    let mut poll = None;
+    let used = with_driver(|driver| {
+        poll = Some(f(driver));
+        Ok(())
+    });
+    match (used, poll) {
+        (Err(e), _) => Poll::Ready(Err(e)),
+        (Ok(()), Some(poll)) => poll,
+        (Ok(()), None) => Poll::Pending,
+    }
+}
+
+/// Closes its socket on the owning shard when dropped.
+#[derive(Debug)]
+struct Owned {
+    key: SocketKey,
+    shard_local: std::marker::PhantomData<*const ()>,
+}
+
+impl Owned {
+    fn open(fd: OwnedFd) -> io::Result<Self> {
+        with_driver(|driver| Ok(driver.open(fd)))
+            .map(|key| Owned { key, shard_local: std::marker::PhantomData })
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Without a driver the shard has closed all its sockets already.
+        let _ = with_driver(|driver| {
+            driver.close(self.key);
+            Ok(())
+        });
+    }
+}
+
+/// A listening socket of this shard.
+#[derive(Debug)]
+pub struct TcpListener(Owned);
+
+impl TcpListener {
+    /// Takes over a socket of [`listen`].
+    ///
+    /// # Errors
+    /// When this thread is no shard, or the shard has closed its sockets.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        Owned::open(listener.into()).map(TcpListener)
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// The system's error, for instance EMFILE; accepting goes on by itself after a pause, so the
+    /// caller counts, logs and accepts again.
+    pub async fn accept(&mut self) -> io::Result<TcpStream> {
+        let key = self.0.key;
+        let fd = poll_fn(|cx| poll_driver(|driver| driver.poll_accept(key, cx))).await?;
+        Owned::open(fd).map(TcpStream)
+    }
+}
+
+/// A connected socket of this shard. Dropping it closes it at once.
+#[derive(Debug)]
+pub struct TcpStream(Owned);
+
+impl TcpStream {
+    /// Waits for the next bytes; `None` at the end of the peer's stream.
+    ///
+    /// # Errors
+    /// The error that ended the connection.
+    pub async fn receive(&mut self) -> io::Result<Option<RecvBuf>> {
+        let key = self.0.key;
+        poll_fn(|cx| poll_driver(|driver| driver.poll_receive(key, cx))).await
+    }
+
+    /// Starts to send `buffer`, which returns to the shard's pool when it has gone.
+    ///
+    /// # Errors
+    /// `WouldBlock` while the previous buffer is in flight (await [`TcpStream::flushed`] first), or
+    /// the error that ended the connection.
+    pub fn send(&mut self, buffer: Vec<u8>) -> io::Result<()> {
+        with_driver(|driver| driver.send(self.0.key, buffer))
+    }
+
+    /// Waits until the kernel has taken all that was sent.
+    ///
+    /// # Errors
+    /// The error that ended the connection.
+    pub async fn flushed(&mut self) -> io::Result<()> {
+        let key = self.0.key;
+        poll_fn(|cx| poll_driver(|driver| driver.poll_flushed(key, cx))).await
+    }
+
+    /// Ends the sending side: the peer reads what was sent, then the end of the stream.
+    pub fn shutdown_write(&mut self) {
+        let _ = with_driver(|driver| {
+            driver.shutdown_write(self.0.key);
+            Ok(())
+        });
+    }
+}
+
+/// An empty buffer from the pool of the current shard, to be filled and sent.
+#[must_use]
+pub fn send_buffer() -> Vec<u8> {
+    with_driver(|driver| Ok(driver.send_buffer())).unwrap_or_default()
+}
+
+/// Gives a buffer that was not sent back to the pool of the current shard.
+pub fn recycle_buffer(buffer: Vec<u8>) {
+    let _ = with_driver(|driver| {
+        driver.recycle(buffer);
+        Ok(())
+    });
+}

@@ -1,0 +1,241 @@
+//! What a shard tells about itself: counters and histograms that it alone writes and anybody may
+//! read, without a lock and without a locked instruction.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::{self, Cycles};
+use crate::sched::{CLASSES, Class};
+
+/// A count with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; only the owning shard calls this.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Sets a gauge; only the owning shard calls this.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+const SUB_BITS: u32 = 3;
+const SUB: usize = 1 << SUB_BITS;
+const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB;
+
+/// A histogram of spans of time with 8 buckets an octave (12.5 % wide), in cycles, single writer.
+#[derive(Debug)]
+pub struct Histogram {
+    buckets: Box<[Counter]>,
+    max: Counter,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        let buckets = (0..BUCKETS).map(|_| Counter::default()).collect();
+        Histogram { buckets, max: Counter::default() }
+    }
+}
+
+impl Histogram {
+    #[inline]
+    fn bucket(value: u64) -> usize {
+        if value < SUB as u64 {
+            return value as usize;
+        }
+        let octave = 63 - value.leading_zeros();
+        let sub = (value >> (octave - SUB_BITS)) as usize & (SUB - 1);
+        ((octave - SUB_BITS + 1) as usize) * SUB + sub
+    }
+
+    /// The largest value that falls into `bucket`.
+    fn upper(bucket: usize) -> u64 {
+        if bucket < SUB {
+            return bucket as u64;
+        }
+        let shift = bucket / SUB - 1;
+        (((SUB + bucket % SUB + 1) as u64) << shift) - 1
+    }
+
+    /// Counts one span; only the owning shard calls this.
+    #[inline]
+    pub(crate) fn record(&self, span: Cycles) {
+        self.buckets[Self::bucket(span)].add(1);
+        if span > self.max.get() {
+            self.max.set(span);
+        }
+    }
+
+    /// Copies the counts out.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            counts: self.buckets.iter().map(Counter::get).collect(),
+            max: self.max.get(),
+        }
+    }
+}
+
+/// A copy of a [`Histogram`]: counts per bucket, in cycles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    counts: Vec<u64>,
+    max: Cycles,
+}
+
+impl Snapshot {
+    /// How many spans were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The longest span in nanoseconds.
+    #[must_use]
+    pub fn max_ns(&self) -> u64 {
+        clock::cycles_to_ns(self.max)
+    }
+
+    /// The upper bound in nanoseconds of the bucket that holds quantile `q` (0..=1); `None` when
+    /// nothing was counted.
+    #[must_use]
+    pub fn quantile_ns(&self, q: f64) -> Option<u64> {
+        let total = self.count();
+        if total == 0 {
+            return None;
+        }
+        let rank = ((total as f64 * q).ceil() as u64).clamp(1, total);
+        let mut seen = 0;
+        let bucket = self.counts.iter().position(|&n| {
+            seen += n;
+            seen >= rank
+        })?;
+        Some(clock::cycles_to_ns(Histogram::upper(bucket).min(self.max)))
+    }
+
+    /// Spans counted since `earlier`, a snapshot of the same histogram; the maximum stays.
+    #[must_use]
+    pub fn since(&self, earlier: &Snapshot) -> Snapshot {
+        let mut counts = self.counts.clone();
+        for (now, before) in counts.iter_mut().zip(&earlier.counts) {
+            *now = now.saturating_sub(*before);
+        }
+        Snapshot { counts, max: self.max }
+    }
+
+    /// Adds the counts of another shard.
+    pub fn merge(&mut self, other: &Snapshot) {
+        if self.counts.len() < other.counts.len() {
+            self.counts.resize(other.counts.len(), 0);
+        }
+        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *mine += theirs;
+        }
+        self.max = self.max.max(other.max);
+    }
+}
+
+/// The counters of a shard, each with its help text spelled once.
+macro_rules! shard_stats {
+    ($($name:ident: $help:literal,)*) => {
+        /// Everything a shard counts.
+        #[derive(Debug, Default)]
+        pub struct ShardStats {
+            $(#[doc = $help] pub $name: Counter,)*
+            /// Time the oldest message of a turn waited, by class of the turn.
+            pub queue_delay: [Histogram; CLASSES],
+            /// Time a turn held the shard, by class.
+            pub turn: [Histogram; CLASSES],
+        }
+
+        impl ShardStats {
+            /// Calls `f` with name, help and value of every counter and gauge.
+            pub fn each(&self, mut f: impl FnMut(&'static str, &'static str, u64)) {
+                $(f(stringify!($name), $help, self.$name.get());)*
+            }
+        }
+    };
+}
+
+shard_stats! {
+    turns: "Turns of actors and polls of tasks.",
+    messages: "Messages handled.",
+    messages_refused_full: "Messages refused because a mailbox or a mesh lane was full.",
+    messages_dropped: "Messages whose actor had stopped when they arrived or were reached.",
+    timer_messages_refused: "Timer messages that found their actor stopped or its mailbox full.",
+    actors_spawned: "Actors started.",
+    actors_restarted: "Actors restarted in place after a panic.",
+    actors_stopped: "Actors stopped, in good order or for good after a panic.",
+    tasks_spawned: "Tasks started.",
+    tasks_ended: "Tasks that finished, panicked or were dropped.",
+    tasks_panicked: "Tasks ended by a panic.",
+    turns_over_budget: "Turns that held the shard for more than 1 ms (stalls).",
+    mesh_sent: "Frames sent to other shards.",
+    mesh_received: "Frames received from other shards.",
+    mesh_blocked: "Times a mesh lane waited because the mailbox at its head was full.",
+    wakes_sent: "Times a sleeping shard or ring was woken by this shard.",
+    parks: "Times the shard went to sleep.",
+    ticks: "Ticks of the shard loop.",
+    heartbeat_ns: "CLOCK_MONOTONIC of the last tick, in nanoseconds.",
+    sockets_open: "Sockets open now.",
+    sockets_accepted: "Connections accepted.",
+    accept_errors: "Failed accepts (descriptors, memory).",
+    recv_bytes: "Bytes received.",
+    sent_bytes: "Bytes sent.",
+    recv_starved: "Times a receive waited for a free buffer.",
+    ring_enters: "io_uring_enter calls.",
+    timers_fired: "Timers fired.",
+    cells_live: "Actors and tasks alive now.",
+    mailbox_messages: "Messages waiting in mailboxes now.",
+}
+
+impl ShardStats {
+    /// Queue delay and turn time of one class.
+    #[must_use]
+    pub fn of_class(&self, class: Class) -> (Snapshot, Snapshot) {
+        (self.queue_delay[class as usize].snapshot(), self.turn[class as usize].snapshot())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_cover_every_value_and_are_at_most_an_eighth_wide() {
+        let mut values: Vec<u64> = (0..4096).collect();
+        values.extend((12..63).flat_map(|b| [(1_u64 << b) - 1, 1 << b, (1 << b) + 1]));
+        for v in values {
+            let bucket = Histogram::bucket(v);
+            let upper = Histogram::upper(bucket);
+            assert!(upper >= v, "{v} in bucket {bucket} up to {upper}");
+            assert!(upper - v <= v / 8 + 1, "{v} in bucket {bucket} up to {upper}");
+        }
+        assert!(Histogram::bucket(u64::MAX) < BUCKETS);
+    }
+
+    #[test]
+    fn quantiles_come_from_counts() {
+        let h = Histogram::default();
+        for cycles in 1..=1000 {
+            h.record(cycles * 1000);
+        }
+        let s = h.snapshot();
+        assert_eq!(s.count(), 1000);
+        let median = s.quantile_ns(0.5).unwrap();
+        let want = clock::cycles_to_ns(500_000);
+        assert!(median >= want && median <= want + want / 7, "{median} for {want}");
+        assert_eq!(Snapshot::default().quantile_ns(0.5), None);
+    }
+}

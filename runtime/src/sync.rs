@@ -1,0 +1,34 @@
+//! The atomics and cells of the lock-free parts, exchanged for loom's under `--cfg ninefold_loom`, so that
+//! the model checker explores the real ring and the real doorbell.
+
+#[cfg(ninefold_loom)]
+pub(crate) use loom::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+};
+
+#[cfg(ninefold_loom)]
+pub(crate) use loom::cell::UnsafeCell;
+
+#[cfg(not(ninefold_loom))]
+pub(crate) use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+};
+
+/// `std`'s cell behind loom's interface.
+#[cfg(not(ninefold_loom))]
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(ninefold_loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        UnsafeCell(std::cell::UnsafeCell::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
