@@ -64,7 +64,7 @@ impl<A> fmt::Debug for Address<A> {
 }
 
 /// A message that was refused, handed back with the reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError<M> {
     /// The mailbox or the way to its shard is full: slow down or shed.
     #[error("the mailbox is full; slow down, shed, or raise its capacity")]
@@ -75,6 +75,17 @@ pub enum SendError<M> {
     /// The calling thread is not a shard of the actor's runtime.
     #[error("this thread is not a shard of the actor's runtime; send through a Handle")]
     OffShard(M),
+}
+
+/// Like `std`'s channel errors: the message need not be `Debug`.
+impl<M> fmt::Debug for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Full(_) => "Full(..)",
+            SendError::Closed(_) => "Closed(..)",
+            SendError::OffShard(_) => "OffShard(..)",
+        })
+    }
 }
 
 impl<M> SendError<M> {

@@ -1,5 +1,6 @@
 //! The future of a `call`.
 
+use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use crate::shard::Shard;
 use crate::timer::{self, TimerKey};
 
 /// Why a call has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallError<M> {
     /// The mailbox or the way to its shard is full; the message is handed back.
     #[error("the mailbox is full; slow down, shed, or raise its capacity")]
@@ -32,6 +33,20 @@ pub enum CallError<M> {
     /// The actor stopped before it reached the message.
     #[error("the actor stopped before it reached the message")]
     Stopped,
+}
+
+/// The message need not be `Debug`.
+impl<M> fmt::Debug for CallError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CallError::Full(_) => "Full(..)",
+            CallError::Closed(_) => "Closed(..)",
+            CallError::OffShard(_) => "OffShard(..)",
+            CallError::TimedOut => "TimedOut",
+            CallError::Panicked => "Panicked",
+            CallError::Stopped => "Stopped",
+        })
+    }
 }
 
 impl<M> From<SendError<M>> for CallError<M> {
