@@ -1,0 +1,33 @@
+//! Host facts for Ninefold, and the checks made on them.
+//!
+//! ```
+//! use ninefold_tuning::{CheckOptions, Facts, Profile, check};
+//!
+//! let facts = Facts::capture();
+//! let cpus: Vec<u32> = facts.cpu.topology.allowed_cpus().map(|cpu| cpu.id).collect();
+//! assert!(!cpus.is_empty());
+//!
+//! let report = check(&facts, &CheckOptions { profile: Profile::Dev, ..CheckOptions::default() });
+//! println!("{} settings, exit {}", report.settings.len(), report.exit);
+//! ```
+//!
+//! # Code map
+//! - [`facts`]: the one reader of `/proc` and `/sys` in the repository. Everything is read below a
+//!   [`Root`], so a directory with a saved tree is as good a host as the one we run on.
+//! - [`setting`]: what should be true of a host, and why: data, one file per family.
+//! - [`Profile`]: what a host is meant for, and so which settings are required or advised.
+//! - [`check()`]: compares the two. `src/cli.rs` and `src/render.rs` belong to the binary.
+//!
+//! # Invariants
+//! - Nothing here changes a host, and nothing here panics on what a host says.
+//! - What could not be read is `None` and named in [`Facts::gaps`]; it is never a default value.
+#![forbid(unsafe_code)]
+
+mod check;
+pub mod facts;
+mod profile;
+pub mod setting;
+
+pub use check::{CheckOptions, Finding, Report, SCHEMA, Status, Summary, check, check_one};
+pub use facts::{Facts, Root};
+pub use profile::{Level, Profile};

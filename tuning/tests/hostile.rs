@@ -1,0 +1,102 @@
+//! Files that lie, are broken, or are not files: nothing panics, nothing is made up.
+
+mod support;
+
+use ninefold_tuning::facts::Gap;
+use ninefold_tuning::{CheckOptions, Facts, Status, check};
+use support::{HOSTS, Host, files};
+
+/// Contents that a file of procfs or sysfs should never have.
+fn lies() -> [Vec<u8>; 8] {
+    [
+        Vec::new(),
+        b"\n".to_vec(),
+        vec![0xff; 4096],
+        vec![b'9'; 1 << 16],
+        b"-1".to_vec(),
+        b"0-511".to_vec(),
+        b":: - , = [ ] -> 0-4294967295 ()".to_vec(),
+        (0..=255).collect(),
+    ]
+}
+
+#[test]
+fn no_single_lie_breaks_the_reader() {
+    for name in HOSTS {
+        let host = Host::load(name);
+        // What is alike for every CPU is told about one of them.
+        let alike = |path: &String| {
+            let of_cpu = path.contains("/topology/") || path.contains("/cpufreq/");
+            !of_cpu || path.contains("/cpu0/") || path.contains("/policy0/")
+        };
+        for path in files(host.path()).into_iter().filter(alike) {
+            let truth = std::fs::read(host.path().join(&path[1..])).unwrap();
+            for lie in lies() {
+                host.write(&path, lie);
+                let report = check(&host.facts(), &CheckOptions::default());
+                assert!(matches!(report.exit, 0 | 3 | 4), "{name} {path}");
+            }
+            host.write(&path, truth);
+        }
+    }
+}
+
+#[test]
+fn when_every_file_lies_nothing_is_taken_for_fit() {
+    for lie in lies() {
+        let host = Host::load("kvm-8c");
+        for path in files(host.path()) {
+            host.write(&path, &lie);
+        }
+        let report = check(&host.facts(), &CheckOptions::default());
+        assert_eq!(report.exit, 4, "{lie:?}");
+    }
+}
+
+#[test]
+fn an_empty_tree_gives_empty_facts() {
+    let facts = Host::empty().facts();
+    assert_eq!(facts.kernel.release, None);
+    assert_eq!(facts.limits.nofile, None);
+    assert_eq!(facts.memory.total_bytes, None);
+    assert!(facts.cpu.topology.cpus.is_empty());
+    assert_eq!(facts.gaps["/proc/stat"], Gap::Missing);
+    assert_eq!(
+        facts,
+        Facts {
+            memory: facts.memory.clone(),
+            gaps: facts.gaps.clone(),
+            ..Facts::default()
+        }
+    );
+}
+
+#[test]
+fn a_folder_in_place_of_a_file_is_a_gap() {
+    let host = Host::load("kvm-8c");
+    host.remove("/proc/sys/net/core/somaxconn");
+    host.write("/proc/sys/net/core/somaxconn/inner", "4096");
+    let facts = host.facts();
+    assert_eq!(facts.net.somaxconn, None);
+    assert_eq!(facts.gaps["/proc/sys/net/core/somaxconn"], Gap::Garbled);
+    let report = check(&facts, &CheckOptions::default());
+    let finding = report
+        .settings
+        .iter()
+        .find(|of| of.id == "net.somaxconn")
+        .unwrap();
+    assert_eq!(finding.status, Status::Unknown);
+}
+
+#[test]
+fn garbage_is_unknown_even_where_absence_would_be_excused() {
+    let host = Host::load("kvm-8c");
+    host.write("/proc/pressure/cpu", "some avg10=high total=1\n");
+    let report = check(&host.facts(), &CheckOptions::default());
+    let finding = report
+        .settings
+        .iter()
+        .find(|of| of.id == "virt.pressure")
+        .unwrap();
+    assert_eq!(finding.status, Status::Unknown);
+}
