@@ -1,0 +1,302 @@
+//! The command line.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::gate::verdict::EXIT_COULD_NOT_RUN;
+use crate::load::null_target::NullTarget;
+use crate::load::{client, idle};
+use crate::measure::hiccup;
+use crate::plan::Phase;
+use crate::{process, run};
+
+const EXAMPLES: &str = "\
+Examples:
+  ninefold-bench quick                       every scenario, short; about a minute
+  ninefold-bench full --out reports          the whole suite; writes report.json and report.md
+  ninefold-bench full --profile ninefold     hold the run against our objectives only
+  ninefold-bench quick --only calibration    what the clock, the generator and the host can do
+  ninefold-bench baseline                    measure, and store the result as the baseline
+  ninefold-bench compare reports/baseline.json reports/report.json
+  ninefold-bench report reports/report.json  render a stored report again
+
+Exit codes:
+  0  every objective that gates is met
+  1  an objective is violated, or compare found a regression
+  2  could not run: wrong usage, or the environment lacks something
+  3  inconclusive: too few trials, or a metric is missing
+  4  invalid: the generator lagged or a clock stepped, so the figures are worth nothing
+  5  unfit: the host alone is slower than the objective
+
+Absolute objectives (microseconds, rates) gate on hosts of fitness A and B; elsewhere they are
+shown as information, and counts and ratios gate. --strict makes everything gate.";
+
+/// The benchmark of Ninefold: real work, open loop, latency from the intended start, and the
+/// host's own floor beneath every figure.
+#[derive(Debug, Parser)]
+#[command(name = "ninefold-bench", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Options of every command that measures or renders.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Write the document as JSON to FILE; `-` is standard output, the table then goes to
+    /// standard error
+    #[arg(long, global = true, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Directory of report.json, report.md, plots and history.ndjson
+    #[arg(long, global = true, value_name = "DIR", default_value = "reports")]
+    pub out: PathBuf,
+    /// Show and gate one profile of the objectives only [default: both shown]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Objectives file instead of the built-in one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub slo: Option<PathBuf>,
+    /// Every objective gates, whatever the host
+    #[arg(long, global = true)]
+    pub strict: bool,
+    /// Run these scenarios only
+    #[arg(long, global = true, value_name = "SCENARIO", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Measured time of each timed scenario, in s
+    #[arg(long, global = true, value_parser = positive)]
+    pub seconds: Option<f64>,
+    /// Messages per second of open-loop scenarios [default: 100000]
+    #[arg(long, global = true, value_parser = positive)]
+    pub rate: Option<f64>,
+    /// Seed of schedules and resampling
+    #[arg(long, global = true, default_value_t = 9)]
+    pub seed: u64,
+    /// No progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Every scenario, short: for CI and for a first look
+    Quick,
+    /// The undisturbed node; stores DIR/baseline.json for `compare`
+    Baseline,
+    /// Floods and overload: isolation, shedding, recovery
+    Overload,
+    /// The whole suite
+    Full,
+    /// Compare report B with report A: exit 1 when a metric got worse by more than 10 %
+    Compare {
+        /// Report to compare with, such as a stored baseline
+        a: PathBuf,
+        /// Report to judge
+        b: PathBuf,
+    },
+    /// Render a stored report: the table here, report.md and plots into --out
+    Report {
+        /// A report.json
+        file: PathBuf,
+    },
+    /// List the scenarios
+    List,
+    /// Print a completion script
+    Completions {
+        /// Shell to complete in
+        shell: clap_complete::Shell,
+    },
+    /// Generate HTTP load (started by this program)
+    #[command(hide = true)]
+    ClientLoad {
+        #[arg(long)]
+        spec: String,
+    },
+    /// Hold idle connections (started by this program)
+    #[command(hide = true)]
+    ClientIdle {
+        #[arg(long)]
+        spec: String,
+    },
+    /// Answer everything with a prepared reply (started by this program)
+    #[command(hide = true)]
+    NullTarget {
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        #[arg(long)]
+        spin: bool,
+    },
+    /// Watch one CPU for pauses (started by this program)
+    #[command(hide = true)]
+    HiccupProbe {
+        #[arg(long)]
+        cpu: usize,
+        #[arg(long)]
+        seconds: f64,
+    },
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("wanted a number above zero".into()),
+    }
+}
+
+/// Runs the program; the exit code is that of the verdict.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() {
+                EXIT_COULD_NOT_RUN
+            } else {
+                0
+            });
+        }
+    };
+    let done = match cli.command {
+        Command::Quick => run::suite(Phase::Quick, &cli.options),
+        Command::Baseline => run::suite(Phase::Baseline, &cli.options),
+        Command::Overload => run::suite(Phase::Overload, &cli.options),
+        Command::Full => run::suite(Phase::Full, &cli.options),
+        Command::Compare { a, b } => run::compare(&a, &b, &cli.options),
+        Command::Report { file } => run::render(&file, &cli.options),
+        Command::List => Ok(list()),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(
+                shell,
+                &mut command,
+                "ninefold-bench",
+                &mut std::io::stdout(),
+            );
+            Ok(0)
+        }
+        Command::ClientLoad { spec } => return child(|| load(&spec)),
+        Command::ClientIdle { spec } => return hold(&spec),
+        Command::NullTarget { listen, spin } => return null_target(listen, spin),
+        Command::HiccupProbe { cpu, seconds } => return child(|| Ok(watch(cpu, seconds))),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            eprintln!("ninefold-bench: {e}");
+            ExitCode::from(EXIT_COULD_NOT_RUN)
+        }
+    }
+}
+
+fn list() -> u8 {
+    for scenario in crate::scenario::all() {
+        let phases: Vec<_> = scenario.phases().iter().map(|phase| phase.name()).collect();
+        println!(
+            "{:<14} {} [{}]",
+            scenario.id(),
+            scenario.describe(),
+            phases.join(", ")
+        );
+    }
+    0
+}
+
+/// Runs a child's work and answers with one JSON line, `{"Ok": ...}` or `{"Err": "..."}`.
+fn child<T: Serialize>(work: impl FnOnce() -> Result<T, String>) -> ExitCode {
+    process::die_with_parent();
+    let answer = work();
+    let failed = answer.is_err();
+    if print_json(&answer) {
+        ExitCode::from(u8::from(failed))
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn parse<T: DeserializeOwned>(spec: &str) -> Result<T, String> {
+    serde_json::from_str(spec).map_err(|e| format!("--spec: {e}"))
+}
+
+fn load(spec: &str) -> Result<crate::load::spec::LoadResult, String> {
+    let spec = parse::<crate::load::spec::LoadSpec>(spec)?;
+    if let Some(cpu) = spec.cpu
+        && !process::pin_to(cpu)
+    {
+        return Err(format!(
+            "wanted the load client on CPU {cpu}, the kernel refused"
+        ));
+    }
+    client::run(&spec).map_err(|e| e.to_string())
+}
+
+fn watch(cpu: usize, seconds: f64) -> hiccup::Hiccups {
+    let pinned = process::pin_to(cpu).then_some(cpu);
+    hiccup::probe(pinned, seconds)
+}
+
+/// Reports what is held when it is held, and again when released.
+fn hold(spec: &str) -> ExitCode {
+    process::die_with_parent();
+    let held = match parse(spec) {
+        Ok(spec) => idle::open(&spec),
+        Err(e) => {
+            eprintln!("ninefold-bench client-idle: {e}");
+            return ExitCode::from(EXIT_COULD_NOT_RUN);
+        }
+    };
+    let ready = print_json(&held.report());
+    if !ready || held.wait_for_release().is_err() || !print_json(&held.report()) {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Answers with its address, then serves until killed.
+fn null_target(listen: SocketAddr, spin: bool) -> ExitCode {
+    let bound = NullTarget::bind(listen).and_then(|target| Ok((target.local_addr()?, target)));
+    let (address, target) = match bound {
+        Ok((address, target)) => (Ok(address), Some(target)),
+        Err(e) => (Err(e.to_string()), None),
+    };
+    let told = child(|| address);
+    match target.map(|target| target.serve(spin)) {
+        Some(Err(e)) => {
+            eprintln!("ninefold-bench null-target: {e}");
+            ExitCode::FAILURE
+        }
+        _ => told,
+    }
+}
+
+fn print_json(value: &impl Serialize) -> bool {
+    let Ok(mut line) = serde_json::to_string(value) else {
+        return false;
+    };
+    line.push('\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["ninefold-bench", "quick", "--only", "a,b", "--json", "-"]);
+        assert_eq!(cli.unwrap().options.only, ["a", "b"]);
+        assert!(Cli::try_parse_from(["ninefold-bench", "quick", "--rate", "-1"]).is_err());
+        assert!(Cli::try_parse_from(["ninefold-bench", "fulll"]).is_err());
+    }
+}

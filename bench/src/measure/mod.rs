@@ -1,0 +1,5 @@
+//! Instruments: the clock, histograms, and the host's own pauses.
+
+pub mod clock;
+pub mod hiccup;
+pub mod hist;

@@ -1,0 +1,7 @@
+//! One document per run; everything a person reads is rendered from it.
+
+pub mod history;
+pub mod markdown;
+pub mod model;
+pub mod svg;
+pub mod terminal;

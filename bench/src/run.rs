@@ -1,0 +1,433 @@
+//! From a command to an exit code: run the scenarios, judge, write, print.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ninefold_tuning::Facts;
+use plotters::style::RGBColor;
+use sha2::{Digest as _, Sha256};
+
+use crate::cli::Options;
+use crate::env::capture::Environment;
+use crate::env::fitness::Signs;
+use crate::gate::slo::{BUILT_IN, Findings, Policy, SloBook, SloError};
+use crate::gate::verdict::Verdict;
+use crate::gate::{baseline, claim};
+use crate::measure::clock::{self, DriftWatch};
+use crate::measure::hiccup::{Floor, Hiccups};
+use crate::measure::hist::Latency;
+use crate::plan::{CpuPlan, Phase, Plan};
+use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::report::model::{Report, RunInfo, SCHEMA, Validity};
+use crate::report::svg::{self, Curve};
+use crate::report::{history, markdown, terminal};
+use crate::scenario::{self, Scenario};
+
+const INTENDED: RGBColor = RGBColor(20, 80, 200);
+const SENT: RGBColor = RGBColor(230, 140, 20);
+const HOST: RGBColor = RGBColor(130, 130, 130);
+/// Deadline against which hiccups are weighed when no claim names one, in ns.
+const DEADLINE_DEFAULT_NS: u64 = 5_000_000;
+
+/// Why the suite could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file could not be read or written.
+    #[error("{action} {path}: {source}")]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A stored report cannot be understood.
+    #[error("{path}: wanted a report of schema {SCHEMA}, found {reason}")]
+    Report {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The objectives file is wrong.
+    #[error(transparent)]
+    Slo(#[from] SloError),
+    /// An option names something that does not exist.
+    #[error("{option}: wanted one of {known}, found {found:?}")]
+    Unknown {
+        /// The option.
+        option: &'static str,
+        /// What there is.
+        known: String,
+        /// What was given.
+        found: String,
+    },
+    /// No scenario could run.
+    #[error("no scenario ran: {0}")]
+    Nothing(String),
+}
+
+/// Runs the scenarios of `phase` and returns the exit code.
+///
+/// # Errors
+/// When nothing could be run, or the report cannot be written.
+pub fn suite(phase: Phase, options: &Options) -> Result<u8, RunError> {
+    let book = read_book(options)?;
+    let scenarios = choose(phase, options)?;
+    let mut report = measure(phase, options, &book, &scenarios)?;
+    let stored = options.out.join("baseline.json");
+    if phase != Phase::Baseline && stored.exists() {
+        // Only an explicit `compare` gates: drift of the host since then is not in its intervals.
+        report.comparison = Some(baseline::compare(&read_report(&stored)?, &report));
+    }
+    fs::create_dir_all(&options.out).map_err(file("create", &options.out))?;
+    write_renderings(&report, &options.out)?;
+    let json = write_document(&report, &options.out.join("report.json"))?;
+    if phase == Phase::Baseline {
+        write_file(&stored, &json)?;
+    }
+    history::append(&report, &options.out).map_err(file("append to", &options.out))?;
+    publish(&json, &terminal::summary(&report), options)?;
+    Ok(report.exit_code)
+}
+
+/// Compares two stored reports and returns the exit code.
+///
+/// # Errors
+/// When a report cannot be read.
+pub fn compare(a: &Path, b: &Path, options: &Options) -> Result<u8, RunError> {
+    let comparison = baseline::compare(&read_report(a)?, &read_report(b)?);
+    let json = to_json(&comparison);
+    publish(&json, &terminal::comparison(&comparison), options)?;
+    Ok(comparison.verdict.exit_code())
+}
+
+/// Renders a stored report again and returns its exit code.
+///
+/// # Errors
+/// When the report cannot be read or the renderings cannot be written.
+pub fn render(path: &Path, options: &Options) -> Result<u8, RunError> {
+    let report = read_report(path)?;
+    fs::create_dir_all(&options.out).map_err(file("create", &options.out))?;
+    write_renderings(&report, &options.out)?;
+    publish(&to_json(&report), &terminal::summary(&report), options)?;
+    Ok(report.exit_code)
+}
+
+fn choose(phase: Phase, options: &Options) -> Result<Vec<Box<dyn Scenario>>, RunError> {
+    let all = scenario::all();
+    let known: Vec<&str> = all.iter().map(|scenario| scenario.id()).collect();
+    if let Some(found) = options.only.iter().find(|id| !known.contains(&id.as_str())) {
+        let (option, known) = ("--only", known.join(", "));
+        return Err(RunError::Unknown {
+            option,
+            known,
+            found: found.clone(),
+        });
+    }
+    let wanted = |scenario: &dyn Scenario| {
+        if options.only.is_empty() {
+            return scenario.phases().contains(&phase);
+        }
+        options.only.iter().any(|id| id == scenario.id())
+    };
+    Ok(all
+        .into_iter()
+        .filter(|scenario| wanted(scenario.as_ref()))
+        .collect())
+}
+
+fn read_book(options: &Options) -> Result<SloBook, RunError> {
+    let text = match &options.slo {
+        Some(path) => fs::read_to_string(path).map_err(file("read", path))?,
+        None => BUILT_IN.to_owned(),
+    };
+    let book = SloBook::parse(&text)?;
+    if let Some(found) = &options.profile
+        && !book.profiles().any(|name| name == found)
+    {
+        let known = book.profiles().collect::<Vec<_>>().join(", ");
+        return Err(RunError::Unknown {
+            option: "--profile",
+            known,
+            found: found.clone(),
+        });
+    }
+    Ok(book)
+}
+
+fn measure(
+    phase: Phase,
+    options: &Options,
+    book: &SloBook,
+    scenarios: &[Box<dyn Scenario>],
+) -> Result<Report, RunError> {
+    let exe = std::env::current_exe().map_err(file("find", Path::new("this program")))?;
+    let before = Facts::capture();
+    let plan = Plan {
+        phase,
+        seconds: options.seconds,
+        rate: options.rate,
+        seed: options.seed,
+        cpus: CpuPlan::of_host(&before),
+        exe,
+        out: options.out.clone(),
+        claims: book.claim.clone(),
+    };
+    let (watch, started_ns) = (DriftWatch::start(), clock::wall_ns());
+    let mut recorder = Recorder::default();
+    let (ran, skipped) = run_all(scenarios, &plan, &mut recorder, options)?;
+    let drift = watch.finish();
+    let run = run_info(&plan, started_ns, drift.elapsed_ns, ran);
+    let deadline_ns = book
+        .claim
+        .iter()
+        .map(crate::gate::slo::ClaimTerms::deadline_ns)
+        .min();
+    let environment = Environment::describe(&Signs {
+        before: &before,
+        after: &Facts::capture(),
+        cpus: &plan.cpus,
+        hiccups: &recorder.hiccups,
+        quiet_pressure_share: recorder.quiet_pressure_share,
+        clock: &drift,
+        deadline_ns: deadline_ns.unwrap_or(DEADLINE_DEFAULT_NS),
+    });
+    let validity = Validity {
+        clock: drift,
+        clock_cost: recorder.clock,
+        checks: std::mem::take(&mut recorder.checks),
+    };
+    let policy = Policy {
+        profile: options.profile.clone(),
+        strict: options.strict,
+        fit_host: environment.fitness.is_fit(),
+        phase,
+        partial: !options.only.is_empty(),
+    };
+    Ok(judge(
+        book,
+        &policy,
+        recorder,
+        Found {
+            run,
+            environment,
+            validity,
+            skipped,
+        },
+    ))
+}
+
+/// Runs one scenario after another; one that cannot run does not keep the others from it.
+fn run_all(
+    scenarios: &[Box<dyn Scenario>],
+    plan: &Plan,
+    recorder: &mut Recorder,
+    options: &Options,
+) -> Result<(Vec<String>, BTreeMap<String, String>), RunError> {
+    let progress = Progress::new(scenarios.len() as u64, !options.no_progress);
+    let (mut ran, mut skipped) = (Vec::new(), BTreeMap::new());
+    for scenario in scenarios {
+        progress.doing(scenario.id());
+        match scenario.run(plan, recorder, &progress) {
+            Ok(()) => ran.push(scenario.id().to_owned()),
+            Err(e) => {
+                progress.say(&format!("{}: {e}", scenario.id()));
+                skipped.insert(scenario.id().to_owned(), e.to_string());
+            }
+        }
+        progress.step();
+    }
+    progress.finish();
+    if ran.is_empty() {
+        let reasons: Vec<_> = skipped
+            .iter()
+            .map(|(id, why)| format!("{id}: {why}"))
+            .collect();
+        return Err(RunError::Nothing(reasons.join("; ")));
+    }
+    Ok((ran, skipped))
+}
+
+/// What a run found beside its metrics.
+struct Found {
+    run: RunInfo,
+    environment: Environment,
+    validity: Validity,
+    skipped: BTreeMap<String, String>,
+}
+
+fn judge(book: &SloBook, policy: &Policy, recorder: Recorder, found: Found) -> Report {
+    let floor = slowest_floor(&recorder.hiccups);
+    let findings = Findings {
+        metrics: &recorder.metrics,
+        validity: &found.validity,
+        floor: floor.as_ref(),
+    };
+    let slo = book.judge(policy, findings);
+    let claims: Vec<_> = book
+        .claim
+        .iter()
+        .filter_map(|terms| {
+            let evidence = *recorder.evidence.get(&terms.scenario)?;
+            let objection = found.validity.objection(&terms.scenario);
+            Some(claim::judge(
+                terms,
+                evidence,
+                objection,
+                policy.strict || policy.fit_host,
+            ))
+        })
+        .collect();
+    let gating = slo.iter().filter(|row| row.gates).map(|row| row.verdict);
+    let mut verdicts: Vec<_> = gating
+        .chain(claims.iter().filter(|row| row.gates).map(|row| row.verdict))
+        .collect();
+    if !found.validity.clock.sound() {
+        verdicts.push(Verdict::Invalid);
+    }
+    if !found.skipped.is_empty() {
+        verdicts.push(Verdict::Inconclusive);
+    }
+    let verdict = Verdict::worst(verdicts);
+    Report {
+        schema: SCHEMA.into(),
+        run: found.run,
+        verdict,
+        exit_code: verdict.exit_code(),
+        metrics: recorder.metrics,
+        comparison: None,
+        claims,
+        slo,
+        environment: found.environment,
+        validity: found.validity,
+        host_floor: recorder.hiccups,
+        histograms: recorder.histograms,
+        skipped: found.skipped,
+        notes: recorder.notes,
+    }
+}
+
+/// The floor of the CPU that lost most.
+fn slowest_floor(hiccups: &[Hiccups]) -> Option<Floor> {
+    let worst = hiccups
+        .iter()
+        .max_by(|a, b| a.lost_share.total_cmp(&b.lost_share))?;
+    worst.floor().ok()
+}
+
+fn run_info(plan: &Plan, started_ns: u64, elapsed_ns: u64, scenarios: Vec<String>) -> RunInfo {
+    let started = jiff::Timestamp::from_nanosecond(started_ns.into()).unwrap_or_default();
+    let binary = fs::read(&plan.exe).ok();
+    let hash = |bytes: Vec<u8>| {
+        Sha256::digest(bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    RunInfo {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        binary_sha256: binary.map(hash),
+        started: format!("{started:.0}"),
+        seconds: elapsed_ns as f64 / 1e9,
+        phase: plan.phase.name().into(),
+        scenarios,
+        seed: plan.seed,
+        build: if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+        .into(),
+    }
+}
+
+/// Writes report.md and a spectrum for every histogram `x` that has a companion `x.sent`.
+fn write_renderings(report: &Report, dir: &Path) -> Result<(), RunError> {
+    let floor = slowest_floor(&report.host_floor);
+    let mut plots = Vec::new();
+    for (id, dump) in &report.histograms {
+        let Some(sent) = report.histograms.get(&format!("{id}.sent")) else {
+            continue;
+        };
+        let (Ok(intended), Ok(sent)) = (Latency::from_dump(dump), Latency::from_dump(sent)) else {
+            continue;
+        };
+        let intended = Curve::of_latency("from the intended start", &intended, INTENDED);
+        let nines_max = intended.points.last().map_or(1.0, |point| point.0);
+        let mut curves = vec![intended, Curve::of_latency("from the send", &sent, SENT)];
+        if let Some(floor) = &floor {
+            curves.push(Curve::of_floor("the host alone", floor, nines_max, HOST));
+        }
+        let file_name = format!("latency-{}.svg", id.replace('.', "-"));
+        match svg::spectrum(id, &curves) {
+            Ok(drawing) => {
+                write_file(&dir.join(&file_name), &drawing)?;
+                plots.push((format!("latency spectrum of {id}"), file_name));
+            }
+            Err(e) => eprintln!("ninefold-bench: {e}"),
+        }
+    }
+    write_file(&dir.join("report.md"), &markdown::render(report, &plots))
+}
+
+fn write_document(report: &Report, path: &Path) -> Result<String, RunError> {
+    let json = to_json(report);
+    write_file(path, &json)?;
+    Ok(json)
+}
+
+/// The document where `--json` wants it; the table on the stream that is left.
+fn publish(json: &str, table: &str, options: &Options) -> Result<(), RunError> {
+    match &options.json {
+        Some(path) if path.as_os_str() == "-" => {
+            print!("{json}");
+            eprint!("{table}");
+        }
+        Some(path) => {
+            write_file(path, json)?;
+            print!("{table}");
+        }
+        None => print!("{table}"),
+    }
+    Ok(())
+}
+
+fn read_report(path: &Path) -> Result<Report, RunError> {
+    let text = fs::read_to_string(path).map_err(file("read", path))?;
+    let wrong = |reason: String| RunError::Report {
+        path: path.into(),
+        reason,
+    };
+    let report: Report = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    if report.schema == SCHEMA {
+        Ok(report)
+    } else {
+        Err(wrong(report.schema))
+    }
+}
+
+fn to_json(document: &impl serde::Serialize) -> String {
+    // Documents are maps with string keys: serialising them cannot fail.
+    let mut json = serde_json::to_string_pretty(document).unwrap_or_default();
+    json.push('\n');
+    json
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), RunError> {
+    fs::write(path, text).map_err(file("write", path))
+}
+
+fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::File {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
