@@ -1,0 +1,104 @@
+# The one entry for people. `just` lists the recipes; the two that matter most need no `just`:
+# `cargo bench-full` (the main job) and `cargo test --workspace`. What CI runs is `.ci/run`.
+# Get it with `cargo install just` or, quicker, `pip install rust-just`.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Each sanitizer and loom build keeps its own artefacts, so that none evicts another's.
+checks := justfile_directory() / "target" / "ci"
+host := arch() + "-unknown-linux-gnu"
+
+# List the recipes
+[private]
+default:
+    @{{ just_executable() }} --justfile {{ justfile() }} --list --unsorted
+
+# Run the main job: every phase, the SLO table, reports/report.json and report.md
+bench-full *args:
+    cargo bench-full {{ args }}
+
+# Run every scenario, short
+bench-quick *args:
+    cargo bench-quick {{ args }}
+
+# Measure the undisturbed node and store it as the baseline
+bench-baseline *args:
+    cargo bench-baseline {{ args }}
+
+# Flood the node: isolation, shedding, recovery
+bench-overload *args:
+    cargo bench-overload {{ args }}
+
+# Compare report B with report A; a regression beyond 10 % fails
+bench-compare a b:
+    cargo bench-compare {{ a }} {{ b }}
+
+# Serve MCP on http://127.0.0.1:8080/mcp (release build)
+serve *args:
+    cargo serve {{ args }}
+
+# Check this host's settings against what a quiet node wants
+tune-check *args:
+    cargo tune-check {{ args }}
+
+# Format the sources in place
+fmt:
+    cargo fmt --all
+
+# Check format, then clippy with warnings denied
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Run every test of the workspace
+test *args:
+    cargo test --workspace {{ args }}
+
+# Enforce the house rules that no linter knows
+tidy:
+    cargo test --package ninefold --test tidy
+
+# Explore the interleavings of the cross-shard mesh (loom)
+loom:
+    LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2} RUSTFLAGS="--cfg ninefold_loom" \
+        CARGO_TARGET_DIR={{ checks }}/loom \
+        cargo test --package ninefold-runtime --release --test loom_mesh
+
+# Run the runtime's tests under AddressSanitizer (needs a nightly toolchain)
+asan:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        echo "skipped: nightly toolchain absent (rustup toolchain install nightly)"
+        exit 0
+    fi
+    # Glommio leaks what is cancelled at shutdown; what we look for are wrong accesses.
+    ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0} \
+        RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR={{ checks }}/asan \
+        cargo +nightly test --package ninefold-runtime --target {{ host }} --lib --tests
+
+# Judge the dependency tree: bans, licences, sources
+deny:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v cargo-deny >/dev/null; then
+        echo "skipped: cargo-deny absent (cargo install --locked cargo-deny)"
+        exit 0
+    fi
+    cargo deny check bans licenses sources
+
+# Drive a node of this tree with the official Python and TypeScript clients
+clients:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v npm >/dev/null; then
+        echo "skipped: npm absent (install node 18 or later)"
+    elif ! python3 -c "import ensurepip" 2>/dev/null; then
+        echo "skipped: python3 venv absent (apt-get install python3-venv)"
+    else
+        .ci/clients/run
+    fi
+
+# Run what CI runs
+ci:
+    .ci/run
