@@ -21,7 +21,7 @@ use crate::placement::{Placement, PlacementError, Plan};
 use crate::sched::Class;
 use crate::shard::{self, Job, Phase, Shard};
 use crate::stats::ShardStats;
-use crate::task::{self, TaskWaker, Wakee};
+use crate::task::{self, TaskWaker};
 use crate::thread;
 
 /// What a runtime is made of.
@@ -240,19 +240,11 @@ impl Handle {
     }
 }
 
-/// Resolves when the runtime begins to drain.
+/// Resolves when the runtime begins to drain: the shard polls every task once then.
 pub async fn draining() {
-    std::future::poll_fn(|cx| {
-        let going_on = Shard::with(|shard| {
-            if shard.phase() > Phase::Running {
-                return false;
-            }
-            let mut wakee = Wakee::None;
-            wakee.note(cx);
-            shard.note_draining(wakee);
-            true
-        });
-        if going_on == Some(true) { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    std::future::poll_fn(|_| match Shard::with(Shard::phase) {
+        Some(Phase::Running) => std::task::Poll::Pending,
+        _ => std::task::Poll::Ready(()),
     })
     .await;
 }

@@ -146,9 +146,18 @@ impl Snapshot {
     }
 }
 
+/// How a number behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// A level that comes and goes.
+    Gauge,
+}
+
 /// The counters of a shard, each with its help text spelled once.
 macro_rules! shard_stats {
-    ($($name:ident: $help:literal,)*) => {
+    ($($name:ident: $kind:ident, $help:literal;)*) => {
         /// Everything a shard counts.
         #[derive(Debug, Default)]
         pub struct ShardStats {
@@ -160,44 +169,44 @@ macro_rules! shard_stats {
         }
 
         impl ShardStats {
-            /// Calls `f` with name, help and value of every counter and gauge.
-            pub fn each(&self, mut f: impl FnMut(&'static str, &'static str, u64)) {
-                $(f(stringify!($name), $help, self.$name.get());)*
+            /// Calls `f` with name, kind, help and value of everything counted.
+            pub fn each(&self, mut f: impl FnMut(&'static str, Kind, &'static str, u64)) {
+                $(f(stringify!($name), Kind::$kind, $help, self.$name.get());)*
             }
         }
     };
 }
 
 shard_stats! {
-    turns: "Turns of actors and polls of tasks.",
-    messages: "Messages handled.",
-    messages_refused_full: "Messages refused because a mailbox or a mesh lane was full.",
-    messages_dropped: "Messages whose actor had stopped when they arrived or were reached.",
-    timer_messages_refused: "Timer messages that found their actor stopped or its mailbox full.",
-    actors_spawned: "Actors started.",
-    actors_restarted: "Actors restarted in place after a panic.",
-    actors_stopped: "Actors stopped, in good order or for good after a panic.",
-    tasks_spawned: "Tasks started.",
-    tasks_ended: "Tasks that finished, panicked or were dropped.",
-    tasks_panicked: "Tasks ended by a panic.",
-    turns_over_budget: "Turns that held the shard for more than 1 ms (stalls).",
-    mesh_sent: "Frames sent to other shards.",
-    mesh_received: "Frames received from other shards.",
-    mesh_blocked: "Times a mesh lane waited because the mailbox at its head was full.",
-    wakes_sent: "Times a sleeping shard or ring was woken by this shard.",
-    parks: "Times the shard went to sleep.",
-    ticks: "Ticks of the shard loop.",
-    heartbeat_ns: "CLOCK_MONOTONIC of the last tick, in nanoseconds.",
-    sockets_open: "Sockets open now.",
-    sockets_accepted: "Connections accepted.",
-    accept_errors: "Failed accepts (descriptors, memory).",
-    recv_bytes: "Bytes received.",
-    sent_bytes: "Bytes sent.",
-    recv_starved: "Times a receive waited for a free buffer.",
-    ring_enters: "io_uring_enter calls.",
-    timers_fired: "Timers fired.",
-    cells_live: "Actors and tasks alive now.",
-    mailbox_messages: "Messages waiting in mailboxes now.",
+    turns: Counter, "Turns of actors and polls of tasks.";
+    messages: Counter, "Messages handled.";
+    messages_refused_full: Counter, "Messages refused because a mailbox or a mesh lane was full.";
+    messages_dropped: Counter, "Messages whose actor had stopped when they arrived or were reached.";
+    timer_messages_refused: Counter, "Timer messages that found their actor stopped or its mailbox full.";
+    actors_spawned: Counter, "Actors started.";
+    actors_restarted: Counter, "Actors restarted in place after a panic.";
+    actors_stopped: Counter, "Actors stopped, in good order or for good after a panic.";
+    tasks_spawned: Counter, "Tasks started.";
+    tasks_ended: Counter, "Tasks that finished, panicked or were dropped.";
+    tasks_panicked: Counter, "Tasks ended by a panic.";
+    turns_over_budget: Counter, "Turns that held the shard for more than 1 ms (stalls).";
+    mesh_sent: Counter, "Frames sent to other shards.";
+    mesh_received: Counter, "Frames received from other shards.";
+    mesh_blocked: Counter, "Times a mesh lane waited because the mailbox at its head was full.";
+    wakes_sent: Counter, "Times a sleeping shard or ring was woken by this shard.";
+    parks: Counter, "Times the shard went to sleep.";
+    ticks: Counter, "Ticks of the shard loop.";
+    heartbeat_ns: Gauge, "CLOCK_MONOTONIC of the last tick, in nanoseconds.";
+    sockets_open: Gauge, "Sockets open now.";
+    sockets_accepted: Counter, "Connections accepted.";
+    accept_errors: Counter, "Failed accepts (descriptors, memory).";
+    recv_bytes: Counter, "Bytes received.";
+    sent_bytes: Counter, "Bytes sent.";
+    recv_starved: Counter, "Times a receive waited for a free buffer.";
+    ring_enters: Counter, "io_uring_enter calls.";
+    timers_fired: Counter, "Timers fired.";
+    cells_live: Gauge, "Actors and tasks alive now.";
+    mailbox_messages: Gauge, "Messages waiting in mailboxes now.";
 }
 
 impl ShardStats {

@@ -19,7 +19,7 @@ use crate::registry::Registry;
 use crate::runtime::Shared;
 use crate::sched::{Class, Quanta, Ready, Slot, SlotKey, Slots};
 use crate::stats::ShardStats;
-use crate::task::{Polling, SpawnError, Wakee};
+use crate::task::{Polling, SpawnError};
 use crate::timer::Wheel;
 
 pub(crate) use run::run;
@@ -52,7 +52,6 @@ pub(crate) struct Shard {
     pub(crate) registry: RefCell<Registry>,
     /// `None` once the shard has closed its sockets on the way down.
     pub(crate) driver: RefCell<Option<Driver>>,
-    draining: RefCell<Vec<Wakee>>,
     phase: Cell<Phase>,
     /// TSC at the end of the last turn.
     now: Cell<Cycles>,
@@ -87,7 +86,6 @@ impl Shard {
             timers: RefCell::new(Wheel::new(clock::monotonic_ns())),
             registry: RefCell::new(Registry::default()),
             driver: RefCell::new(Some(driver)),
-            draining: RefCell::new(Vec::new()),
             phase: Cell::new(Phase::Running),
             now: Cell::new(clock::cycles()),
             running: Cell::new(std::ptr::null()),
@@ -167,11 +165,6 @@ impl Shard {
             return Err(SpawnError::ShuttingDown);
         }
         self.slots.take().ok_or(SpawnError::Full { limit: crate::limits::ACTORS_MAX })
-    }
-
-    /// Notes a task that wants to know when draining begins.
-    pub(crate) fn note_draining(&self, wakee: Wakee) {
-        self.draining.borrow_mut().push(wakee);
     }
 }
 

@@ -124,7 +124,16 @@ impl Shard {
         }
         let phase = self.shared.phase();
         if phase > self.phase.replace(phase) {
-            self.draining.take().into_iter().for_each(Wakee::wake);
+            self.wake_all_tasks();
+        }
+    }
+
+    /// Every task is polled once, so that those waiting for [`crate::draining`] see it begin.
+    fn wake_all_tasks(&self) {
+        for slot in (0..self.slots.made()).filter_map(|index| self.slots.at(index)) {
+            if slot.vtable.get().is_some_and(|body| body.poll.is_some()) {
+                self.wake(slot.key());
+            }
         }
     }
 

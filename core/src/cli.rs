@@ -1,0 +1,123 @@
+//! The command line of `ninefold`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ninefold::NodeConfig;
+use ninefold_runtime::Placement;
+
+/// An MCP node on pinned shards: both protocol eras on one endpoint.
+#[derive(Debug, Parser)]
+#[command(name = "ninefold", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ninefold serve                                  serve the builtin tools on 127.0.0.1:8080/mcp
+  ninefold serve --listen 127.0.0.1:0             take a free port and print it
+  taskset -c 2-5 ninefold serve                   use these CPUs: one for control, three for shards
+  ninefold serve --shards 2 --placement 4,6       put two shards on CPUs 4 and 6
+  curl -s localhost:9090/health                   ask the control plane how the shards are
+  ninefold limits                                 print every limit and what happens there
+
+Exit codes: 0 served and drained; 1 could not start or drain cleanly; 2 usage.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve MCP over HTTP until SIGTERM or SIGINT, then drain.
+    Serve(Serve),
+    /// Print every limit of the node: unit, default, range, and what happens there.
+    Limits {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where MCP is served (path /mcp); port 0 takes a free one.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080",
+        env = "NINEFOLD_LISTEN"
+    )]
+    listen: SocketAddr,
+    /// Where /health, /ready and /metrics are served.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9090",
+        env = "NINEFOLD_ADMIN"
+    )]
+    admin: SocketAddr,
+    /// Serve no admin listener.
+    #[arg(long, conflicts_with = "admin")]
+    no_admin: bool,
+    /// Number of shards [default: one for each allowed CPU but one, which the control plane gets].
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// `spread` over cores and memory nodes, `pack` them, or a CPU list such as 2-5,8.
+    #[arg(long, value_name = "POLICY", default_value = "spread")]
+    placement: Placement,
+    /// Let the control plane share the first shard's CPU.
+    #[arg(long)]
+    shared_control: bool,
+    /// Threads for tools that block.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    blocking_threads: usize,
+    /// Accept this Host besides loopback names; may be given more than once.
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+    /// Accept this Origin besides loopback ones; may be given more than once.
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Seconds that SIGTERM waits for requests under way.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    drain: u64,
+    /// What is logged to stderr: a level, or a filter such as ninefold=debug.
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "NINEFOLD_LOG"
+    )]
+    pub(crate) log: String,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Serve {
+    pub(crate) fn config(&self) -> NodeConfig {
+        let mut config = NodeConfig {
+            listen: self.listen,
+            admin: (!self.no_admin).then_some(self.admin),
+            allow_hosts: self.allow_host.clone(),
+            allow_origins: self.allow_origin.clone(),
+            drain: Duration::from_secs(self.drain),
+            ..NodeConfig::default()
+        };
+        config.runtime.shards = self.shards;
+        config.runtime.placement = self.placement.clone();
+        config.runtime.own_control_cpu = !self.shared_control;
+        config.runtime.blocking_threads = self.blocking_threads;
+        config
+    }
+}

@@ -1,0 +1,204 @@
+//! Chunked request bodies, decoded in place as they arrive.
+//!
+//! Decoded bytes are moved down over the chunk headers, so the body ends up contiguous where the
+//! raw body began. Every line must end in CRLF and hold only visible characters.
+
+use super::HttpError;
+
+/// Longest chunk header line: sixteen hex digits and a reasonable extension.
+const LINE_BYTES: usize = 256;
+/// Bytes of all trailer fields together.
+const TRAILER_BYTES: usize = 4096;
+/// Framing bytes allowed beyond one per body byte: refuses a flood of one-byte chunks.
+const OVERHEAD_BYTES: usize = 16 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Size,
+    Data(usize),
+    DataEnd,
+    Trailer(usize),
+}
+
+/// Where decoding stands; positions are relative to the start of the raw body.
+#[derive(Clone, Debug)]
+pub(super) struct Chunked {
+    phase: Phase,
+    read: usize,
+    written: usize,
+}
+
+impl Chunked {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::Size,
+            read: 0,
+            written: 0,
+        }
+    }
+
+    /// Decodes what `raw` holds beyond the last call; `Some((decoded, consumed))` at the end.
+    pub(super) fn advance(
+        &mut self,
+        raw: &mut [u8],
+        body_bytes: usize,
+    ) -> Result<Option<(usize, usize)>, HttpError> {
+        loop {
+            if self.read - self.written > self.written + OVERHEAD_BYTES {
+                return Err(HttpError::Chunk("more framing than data"));
+            }
+            self.phase = match self.phase {
+                Phase::Size => {
+                    let Some(line) = line(&raw[self.read..], LINE_BYTES)? else {
+                        return Ok(None);
+                    };
+                    let size = chunk_size(line)?;
+                    self.read += line.len() + 2;
+                    if size > body_bytes.saturating_sub(self.written) {
+                        return Err(HttpError::BodyBytes(body_bytes));
+                    }
+                    if size == 0 {
+                        Phase::Trailer(0)
+                    } else {
+                        Phase::Data(size)
+                    }
+                }
+                Phase::Data(left) => {
+                    let here = left.min(raw.len() - self.read);
+                    raw.copy_within(self.read..self.read + here, self.written);
+                    self.read += here;
+                    self.written += here;
+                    if here < left {
+                        self.phase = Phase::Data(left - here);
+                        return Ok(None);
+                    }
+                    Phase::DataEnd
+                }
+                Phase::DataEnd => match raw[self.read..] {
+                    [b'\r', b'\n', ..] => {
+                        self.read += 2;
+                        Phase::Size
+                    }
+                    [] | [b'\r'] => return Ok(None),
+                    _ => return Err(HttpError::Chunk("wanted CRLF after the data of a chunk")),
+                },
+                Phase::Trailer(seen) => {
+                    let room = TRAILER_BYTES - seen;
+                    let Some(line) = line(&raw[self.read..], room)? else {
+                        return Ok(None);
+                    };
+                    let len = line.len();
+                    self.read += len + 2;
+                    if len == 0 {
+                        return Ok(Some((self.written, self.read)));
+                    }
+                    Phase::Trailer((seen + len + 2).min(TRAILER_BYTES))
+                }
+            };
+        }
+    }
+}
+
+/// The first line of `bytes` without its CRLF, or `None` while it is incomplete.
+fn line(bytes: &[u8], limit: usize) -> Result<Option<&[u8]>, HttpError> {
+    let window = &bytes[..bytes.len().min(limit + 2)];
+    let Some(end) = memchr::memchr(b'\n', window) else {
+        let full = window.len() == limit + 2;
+        return if full {
+            Err(HttpError::Chunk("line too long"))
+        } else {
+            Ok(None)
+        };
+    };
+    let Some(line) = window[..end].strip_suffix(b"\r") else {
+        return Err(HttpError::Chunk("bare LF"));
+    };
+    if line
+        .iter()
+        .any(|&byte| byte != b'\t' && byte.is_ascii_control())
+    {
+        return Err(HttpError::Chunk("control character"));
+    }
+    Ok(Some(line))
+}
+
+fn chunk_size(line: &[u8]) -> Result<usize, HttpError> {
+    let digits = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
+    let (digits, extension) = line.split_at(digits);
+    let extension = extension.trim_ascii_start();
+    if !(1..=15).contains(&digits.len()) || !matches!(extension.first(), None | Some(b';')) {
+        return Err(HttpError::Chunk("wanted a size in hex digits"));
+    }
+    let size = std::str::from_utf8(digits)
+        .ok()
+        .and_then(|it| usize::from_str_radix(it, 16).ok());
+    size.ok_or(HttpError::Chunk("wanted a size in hex digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(raw: &[u8]) -> Result<Option<(Vec<u8>, usize)>, HttpError> {
+        let mut raw = raw.to_vec();
+        let end = Chunked::new().advance(&mut raw, 1000)?;
+        Ok(end.map(|(decoded, consumed)| (raw[..decoded].to_vec(), consumed)))
+    }
+
+    #[test]
+    fn decodes_extensions_and_trailers() {
+        let raw = b"5;a=\"b\"\r\nhello\r\n6\r\n world\r\n0\r\nX: y\r\n\r\nNEXT";
+        let (body, consumed) = whole(raw).unwrap().unwrap();
+        assert_eq!(body, b"hello world");
+        assert_eq!(&raw[consumed..], b"NEXT");
+    }
+
+    #[test]
+    fn decodes_one_byte_at_a_time() {
+        let raw = b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
+        let mut decoder = Chunked::new();
+        let mut buffer = Vec::new();
+        for (at, byte) in raw.iter().enumerate() {
+            buffer.push(*byte);
+            let end = decoder.advance(&mut buffer, 1000).unwrap();
+            assert_eq!(end.is_some(), at + 1 == raw.len());
+        }
+        assert_eq!(&buffer[..6], b"hello!");
+    }
+
+    #[test]
+    fn refuses_every_doubtful_form() {
+        for raw in [
+            &b"5\nhello\r\n0\r\n\r\n"[..],
+            b"5\r\nhelloX\r\n0\r\n\r\n",
+            b"+5\r\nhello\r\n0\r\n\r\n",
+            b"0x5\r\nhello\r\n0\r\n\r\n",
+            b"-1\r\n",
+            b"\r\n",
+            b"5 5\r\nhello\r\n",
+            b"fffffffffffffffff\r\n",
+            b"5;a\rb\r\nhello\r\n",
+            b"0\r\nX: y\n\r\n",
+        ] {
+            let verdict = whole(raw);
+            assert!(
+                matches!(verdict, Err(HttpError::Chunk(_))),
+                "{verdict:?} for {raw:?}"
+            );
+        }
+        assert_eq!(whole(b"3e9\r\n"), Err(HttpError::BodyBytes(1000)));
+    }
+
+    #[test]
+    fn refuses_a_flood_of_framing() {
+        let raw = [b"1;".as_slice(), &[b'x'; 250], b"\r\ny\r\n"]
+            .concat()
+            .repeat(200);
+        let mut buffer = raw;
+        let verdict = Chunked::new().advance(&mut buffer, 1_000_000);
+        assert_eq!(verdict, Err(HttpError::Chunk("more framing than data")));
+    }
+}

@@ -1,0 +1,42 @@
+//! Ninefold: an MCP node that answers both eras of the protocol on pinned shards.
+//!
+//! The way of one request: [`http`] frames it, [`rpc`] parses it, [`service`] checks it in the
+//! order of the specification, [`mcp`] decides what it means, [`tool`] does the work. None of
+//! these reads a socket or a clock.
+//!
+//! A typed Rust function becomes a tool; its schema and its errors come with the type:
+//!
+//! ```
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! struct Add {
+//!     a: i64,
+//!     b: i64,
+//! }
+//!
+//! let server = ninefold::Server::builder("demo", "0.1.0")
+//!     .tool("add", "Adds two numbers", |Add { a, b }| a + b)
+//!     .async_tool("sub", "Subtracts two numbers", |Add { a, b }| async move { a - b })
+//!     .blocking_tool("div", "Divides", |Add { a, b }| a.checked_div(b).ok_or("division by 0"))
+//!     .build()?;
+//! # Ok::<(), ninefold::server::BuildError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod admin;
+pub mod counters;
+pub mod guard;
+mod handle;
+pub mod http;
+pub mod limits;
+pub mod mcp;
+mod net;
+pub mod node;
+pub mod rpc;
+pub mod server;
+pub mod service;
+pub mod session;
+pub mod tool;
+
+pub use node::{Node, NodeConfig, NodeError};
+pub use server::Server;
+pub use tool::{IntoToolResult, Json, NoArguments};

@@ -1,0 +1,187 @@
+//! Every limit of the node in one table: name, unit, default, range and what happens beyond it.
+//!
+//! [`TABLE`] is for people, configuration and documentation; [`Limits`] is what the code reads.
+//! Both come from one declaration, so neither can say what the other does not.
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of memory or of a message.
+    Bytes,
+    /// A number of things.
+    Count,
+    /// Milliseconds.
+    Millis,
+}
+
+/// One row of [`TABLE`].
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Name, as in [`Limits`] and in configuration.
+    pub name: &'static str,
+    /// What is counted.
+    pub unit: Unit,
+    /// Value without configuration.
+    pub default: u64,
+    /// Smallest accepted value.
+    pub min: u64,
+    /// Largest accepted value.
+    pub max: u64,
+    /// What the peer sees at the limit.
+    pub beyond: &'static str,
+}
+
+/// A configured value lies outside its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("limit {name} must lie in {min}..={max}, found {found}: choose a value in that range")]
+pub struct OutOfRange {
+    /// Name of the limit.
+    pub name: &'static str,
+    /// Smallest accepted value.
+    pub min: u64,
+    /// Largest accepted value.
+    pub max: u64,
+    /// The value that was configured.
+    pub found: u64,
+}
+
+macro_rules! limits {
+    ($($(#[$doc:meta])+ $name:ident: $kind:ty, $unit:ident = $default:expr,
+        $min:literal..=$max:expr, $beyond:literal;)+) => {
+        /// The limits of one node, by name; durations are in milliseconds.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits { $($(#[$doc])+ pub $name: $kind,)+ }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// Calls `f` with the name and the value of each limit, in the order of [`TABLE`].
+            pub fn each(&self, f: &mut dyn FnMut(&'static str, u64)) {
+                $(f(stringify!($name), self.$name as u64);)+
+            }
+        }
+
+        /// Every limit of the node.
+        pub const TABLE: &[Limit] = &[$(Limit {
+            name: stringify!($name),
+            unit: Unit::$unit,
+            default: $default as u64,
+            min: $min,
+            max: $max,
+            beyond: $beyond,
+        },)+];
+    };
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const SECOND: u64 = 1000;
+const HOUR: u64 = 3600 * SECOND;
+
+limits! {
+    /// Bytes of a request line, its CRLF included.
+    request_line_bytes: usize, Bytes = 8 * KIB, 256..=64 * 1024, "414 and close";
+    /// Bytes of a request head, request line included.
+    head_bytes: usize, Bytes = 16 * KIB, 512..=256 * 1024, "431 and close";
+    /// Header fields of a request; the parser's table is fixed, hence the low maximum.
+    header_count: usize, Count = 64, 8..=64, "431 and close";
+    /// Bytes of a request body, after chunked decoding.
+    body_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024, "413 and close";
+    /// Nesting of arrays and objects in a request body.
+    json_depth: usize, Count = 128, 8..=512, "400 with -32700";
+    /// Values in a request body, counted from above: a value takes 48 bytes while it is read, so
+    /// that a body of digits and commas would grow to many times its size.
+    json_values: usize, Count = 1_048_576, 1024..=67_108_864, "400 with -32700";
+    /// Bytes that the connections of one shard may gather before they are whole requests.
+    inbox_bytes_per_shard: usize, Bytes = 256 * MIB, 1_048_576..=68_719_476_736,
+        "503 with Retry-After and close";
+    /// Requests of one connection buffered behind the one being answered.
+    pipelined_requests: usize, Count = 64, 1..=4096, "reading stops until one is answered";
+    /// Open connections of one shard.
+    connections_per_shard: usize, Count = 16_384, 1..=1_048_576, "closed at accept";
+    /// Time from the first byte of a request to the end of its head.
+    header_deadline_ms: u64, Millis = 10 * SECOND, 100..=HOUR, "408 and close";
+    /// Time from the end of a head to the end of its body.
+    body_deadline_ms: u64, Millis = 30 * SECOND, 100..=HOUR, "408 and close";
+    /// Time a kept connection may stay without a request.
+    keep_alive_idle_ms: u64, Millis = 75 * SECOND, 100..=HOUR, "closed";
+    /// Time a peer may take to accept the bytes of an answer.
+    write_deadline_ms: u64, Millis = 30 * SECOND, 100..=HOUR, "closed";
+    /// Legacy sessions of one shard.
+    sessions_per_shard: usize, Count = 10_000, 1..=1_048_576, "503 with Retry-After";
+    /// Time a legacy session may stay unused.
+    session_idle_ms: u64, Millis = 1800 * SECOND, 1000..=24 * HOUR, "ended; then 404 with -32001";
+    /// Time a tool may take.
+    tool_deadline_ms: u64, Millis = 60 * SECOND, 10..=HOUR, "tool result with isError";
+    /// Bytes that one tool result may hold.
+    tool_output_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024,
+        "tool result with isError";
+    /// Jobs that may wait for the blocking pool.
+    blocking_queue: usize, Count = 1024, 1..=65_536, "tool result with isError";
+    /// Longest sleep of the builtin tool `sleep`.
+    sleep_tool_ms: u64, Millis = 30 * SECOND, 1..=HOUR, "tool result with isError";
+    /// Most rounds of the builtin tool `hash`.
+    hash_tool_rounds: u64, Count = 10_000_000, 1..=1_000_000_000, "tool result with isError";
+}
+
+impl Limits {
+    /// Checks each value against its range in [`TABLE`]; the error names the first that lies
+    /// outside.
+    pub fn validate(&self) -> Result<(), OutOfRange> {
+        let mut rows = TABLE.iter();
+        let mut bad = None;
+        self.each(&mut |name, found| {
+            if let Some(&Limit { min, max, .. }) = rows.next()
+                && !(min..=max).contains(&found)
+            {
+                bad.get_or_insert(OutOfRange {
+                    name,
+                    min,
+                    max,
+                    found,
+                });
+            }
+        });
+        bad.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_and_struct_agree() {
+        let mut rows = TABLE.iter();
+        Limits::default().each(&mut |name, value| {
+            let row = rows.next().expect("a row for each field");
+            assert_eq!((row.name, row.default), (name, value));
+            assert!(
+                row.min <= value && value <= row.max,
+                "{name} outside its own range"
+            );
+            assert!(!row.beyond.is_empty());
+            let says = |unit: &str| name.split('_').any(|word| word == unit);
+            match row.unit {
+                Unit::Bytes => assert!(says("bytes"), "{name}"),
+                Unit::Millis => assert!(says("ms"), "{name}"),
+                Unit::Count => assert!(!says("bytes") && !says("ms"), "{name}"),
+            }
+        });
+        assert!(rows.next().is_none());
+    }
+
+    #[test]
+    fn a_value_outside_its_range_is_named() {
+        let limits = Limits {
+            json_depth: 100_000,
+            ..Limits::default()
+        };
+        assert_eq!(limits.validate().map_err(|e| e.name), Err("json_depth"));
+        assert_eq!(Limits::default().validate(), Ok(()));
+    }
+}

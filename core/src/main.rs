@@ -1,0 +1,122 @@
+//! The binary `ninefold`.
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command, LogFormat, Serve};
+use ninefold::{Node, Server, limits};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(options) => serve(&options),
+        Command::Limits { json } => {
+            print_limits(json);
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "ninefold",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ninefold: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn serve(options: &Serve) -> Result<(), Failure> {
+    start_logging(options)?;
+    // Before any thread starts, so that no signal meets the default disposition.
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let server = Server::builder("ninefold", env!("CARGO_PKG_VERSION"))
+        .builtin_tools(ninefold_runtime::clock::wall_clock)
+        .build()?;
+    let node = Node::start(server, &options.config())?;
+    announce(&node);
+    let signal = signals.forever().next();
+    tracing::info!(?signal, "draining");
+    let report = node.shutdown();
+    tracing::info!(tasks_dropped = report.tasks_dropped, "stopped");
+    if report.threads_lost > 0 {
+        return Err(format!("{} shard threads ended with a panic", report.threads_lost).into());
+    }
+    Ok(())
+}
+
+/// The one line that scripts read; everything else goes to the log.
+fn announce(node: &Node) {
+    println!("listening on http://{}/mcp", node.address());
+    if let Some(admin) = node.admin_address() {
+        println!("admin on http://{admin} (/health /ready /metrics)");
+    }
+    let plan = node.plan();
+    tracing::info!(shards = ?plan.shards, control = plan.control, "CPUs");
+    if plan.control_shared {
+        tracing::warn!(
+            cpu = plan.control,
+            "the control plane shares its CPU with a shard: under load health waits for it"
+        );
+    }
+    if plan.oversubscribed {
+        tracing::warn!("there are more shards than CPUs: good for tests, not for latency");
+    }
+}
+
+fn start_logging(options: &Serve) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&options.log)
+        .map_err(|error| format!("wanted a log filter such as `info`, but {error}"))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn print_limits(json: bool) {
+    if json {
+        let rows: Vec<_> = limits::TABLE
+            .iter()
+            .map(|l| {
+                serde_json::json!({
+                    "name": l.name, "unit": format!("{:?}", l.unit), "default": l.default,
+                    "min": l.min, "max": l.max, "beyond": l.beyond,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::Value::from(rows));
+        return;
+    }
+    println!(
+        "{:28} {:>12} {:>8}  {:24} BEYOND",
+        "LIMIT", "DEFAULT", "UNIT", "RANGE"
+    );
+    for l in limits::TABLE {
+        let range = format!("{}..={}", l.min, l.max);
+        println!(
+            "{:28} {:>12} {:>8}  {range:24} {}",
+            l.name,
+            l.default,
+            format!("{:?}", l.unit),
+            l.beyond
+        );
+    }
+}

@@ -1,0 +1,254 @@
+//! One connection: receive, frame, answer, in order, each step with a deadline.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ninefold_runtime::net::{RecvBuf, TcpStream, recycle_buffer, send_buffer};
+use ninefold_runtime::{clock, timeout, yield_now};
+
+use super::ShardSeat;
+use super::acceptor::until_drain;
+use super::inbox::Inbox;
+use crate::http::response::CONTINUE;
+use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
+use crate::limits::Limits;
+
+/// Answers of pipelined requests are gathered up to this many bytes before they are sent.
+const SEND_BATCH_BYTES: usize = 64 << 10;
+/// Requests answered before other tasks of the shard get their turn.
+const REQUESTS_A_TURN: u32 = 16;
+/// After a refusal, so much of what the peer still sends is read and dropped, so that the refusal
+/// is not lost in a reset.
+const LINGER_BYTES: usize = 1 << 20;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection ends.
+enum End {
+    /// The peer is done, or nothing more can be said to it.
+    Closed,
+    /// What is in the output is the last word.
+    LastWord,
+}
+
+/// The task behind one connection.
+pub(super) struct Connection {
+    stream: TcpStream,
+    seat: Rc<ShardSeat>,
+    parser: Parser,
+    inbox: Inbox,
+    out: Vec<u8>,
+    /// Whether a send may be in flight.
+    sending: bool,
+    /// When the current head or body began to be waited for.
+    since_ns: u64,
+    awaited: Option<bool>,
+    counted_bytes: usize,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.seat.open.set(self.seat.open.get() - 1);
+        self.seat.gathered.set(self.seat.gathered.get() - self.counted_bytes);
+    }
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>) -> Self {
+        seat.open.set(seat.open.get() + 1);
+        Self {
+            stream,
+            seat,
+            parser: Parser::new(),
+            inbox: Inbox::default(),
+            out: Vec::new(),
+            sending: false,
+            since_ns: 0,
+            awaited: None,
+            counted_bytes: 0,
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        self.seat.service.server().limits()
+    }
+
+    /// Serves requests until the peer closes, breaks a rule or a deadline, or the node drains.
+    pub(super) async fn serve(mut self) {
+        let end = loop {
+            match self.answer_what_is_there().await {
+                Ok(awaiting) => match self.receive_more(awaiting).await {
+                    Ok(()) => {}
+                    Err(end) => break end,
+                },
+                Err(end) => break end,
+            }
+        };
+        if let End::LastWord = end
+            && self.send_out().await.is_ok()
+            && self.flush().await.is_ok()
+        {
+            self.stream.shutdown_write();
+            self.linger().await;
+        }
+    }
+
+    /// Answers every complete request in the inbox; says what the next one still lacks.
+    async fn answer_what_is_there(&mut self) -> Result<Awaiting, End> {
+        let mut answered = 0;
+        loop {
+            let seat = self.seat.clone();
+            let limits = seat.service.server().limits();
+            match self.parser.advance(self.inbox.bytes(), limits) {
+                Ok(Progress::Incomplete(awaiting)) => return Ok(awaiting),
+                Ok(Progress::Complete(frame)) => {
+                    self.answer(&frame).await?;
+                    answered += 1;
+                }
+                Err(error) => return Err(self.refuse(error)),
+            }
+            if self.out.len() > SEND_BATCH_BYTES {
+                self.send_out().await.map_err(|_| End::Closed)?;
+            }
+            if answered % REQUESTS_A_TURN == 0 {
+                yield_now().await;
+            }
+        }
+    }
+
+    async fn answer(&mut self, frame: &Frame) -> Result<(), End> {
+        if self.out.capacity() == 0 {
+            self.out = send_buffer();
+        }
+        let seat = &*self.seat;
+        let arena = seat.arenas.take();
+        let close = {
+            let (head, body) = frame.split(self.inbox.bytes());
+            let respond =
+                seat.service.respond(&head, body, &arena, &seat.sessions, &mut self.out);
+            // The state of the request lives in its arena, so that the connection's own state
+            // stays small while it is idle.
+            let respond = bumpalo::boxed::Box::pin_in(respond, &arena);
+            respond.await.close
+        };
+        seat.arenas.give(arena);
+        seat.stats.requests.add(1);
+        self.awaited = None;
+        self.inbox.consume(frame.consumed());
+        self.count_gathered();
+        if close { Err(End::LastWord) } else { Ok(()) }
+    }
+
+    fn refuse(&mut self, error: HttpError) -> End {
+        self.seat.service.refuse_framing(error, &mut self.out);
+        End::LastWord
+    }
+
+    /// Waits for more bytes, under the deadline of what is awaited.
+    async fn receive_more(&mut self, awaiting: Awaiting) -> Result<(), End> {
+        if let Awaiting::Body { send_continue: true, .. } = awaiting {
+            self.out.extend_from_slice(CONTINUE);
+        }
+        self.send_out().await.map_err(|_| End::Closed)?;
+        let received = match awaiting {
+            Awaiting::Request => {
+                let idle = Duration::from_millis(self.limits().keep_alive_idle_ms);
+                let received = until_drain(timeout(idle, self.stream.receive())).await;
+                match received {
+                    None => return Err(End::Closed),
+                    Some(Err(_)) => {
+                        self.seat.stats.idle_closed.add(1);
+                        return Err(End::Closed);
+                    }
+                    Some(Ok(received)) => received,
+                }
+            }
+            Awaiting::Head | Awaiting::Body { .. } => {
+                let left = self.time_left(matches!(awaiting, Awaiting::Body { .. }));
+                match timeout(left, self.stream.receive()).await {
+                    Ok(received) => received,
+                    Err(_) => {
+                        self.seat.service.refuse_late(&mut self.out);
+                        return Err(End::LastWord);
+                    }
+                }
+            }
+        };
+        self.take_in(received)
+    }
+
+    /// What is left of the deadline of a head or a body, which began when it was first awaited.
+    fn time_left(&mut self, body: bool) -> Duration {
+        let now_ns = clock::monotonic_ns();
+        if self.awaited != Some(body) {
+            self.awaited = Some(body);
+            self.since_ns = now_ns;
+        }
+        let limits = self.seat.service.server().limits();
+        let allowed_ms = if body { limits.body_deadline_ms } else { limits.header_deadline_ms };
+        Duration::from_millis(allowed_ms)
+            .saturating_sub(Duration::from_nanos(now_ns.saturating_sub(self.since_ns)))
+    }
+
+    fn take_in(&mut self, received: io::Result<Option<RecvBuf>>) -> Result<(), End> {
+        let Ok(Some(buffer)) = received else { return Err(End::Closed) };
+        self.inbox.push(buffer);
+        self.count_gathered();
+        if self.seat.gathered.get() > self.limits().inbox_bytes_per_shard
+            && self.inbox.gathered_bytes() > 0
+        {
+            self.seat.service.refuse_overload(&mut self.out);
+            return Err(End::LastWord);
+        }
+        Ok(())
+    }
+
+    fn count_gathered(&mut self) {
+        let now = self.inbox.gathered_bytes();
+        self.seat.gathered.set(self.seat.gathered.get() + now - self.counted_bytes);
+        self.counted_bytes = now;
+    }
+
+    /// Hands the output to the kernel once it has taken what was sent before.
+    async fn send_out(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            if self.out.capacity() > 0 {
+                recycle_buffer(std::mem::take(&mut self.out));
+            }
+            return Ok(());
+        }
+        self.flush().await?;
+        self.sending = true;
+        self.stream.send(std::mem::take(&mut self.out))
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.sending) {
+            return Ok(());
+        }
+        let within = Duration::from_millis(self.limits().write_deadline_ms);
+        match timeout(within, self.stream.flushed()).await {
+            Ok(flushed) => flushed,
+            Err(_) => {
+                self.seat.stats.slow_readers.add(1);
+                tracing::debug!("a peer did not take its answer in time");
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }
+
+    /// Reads and drops what the peer still sends, within bounds.
+    async fn linger(&mut self) {
+        let mut left = LINGER_BYTES;
+        let drain = async {
+            while let Ok(Some(buffer)) = self.stream.receive().await {
+                left = left.saturating_sub(buffer.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // However it ends, the connection is over.
+        let _ = timeout(LINGER, drain).await;
+    }
+}

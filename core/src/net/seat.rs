@@ -1,0 +1,91 @@
+//! What the connections of one shard share.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use ninefold_runtime::stats::Counter;
+
+use super::arena::Arenas;
+use crate::handle::ShardSessions;
+use crate::service::Service;
+
+/// Counts of a shard's connections, read by the control plane.
+#[derive(Debug, Default)]
+pub(crate) struct NetStats {
+    /// Connections open now.
+    pub(crate) connections: Counter,
+    /// Connections closed at accept because the shard held its limit.
+    pub(crate) refused_connections: Counter,
+    /// Requests answered.
+    pub(crate) requests: Counter,
+    /// Connections that never said a word within their deadline.
+    pub(crate) idle_closed: Counter,
+    /// Connections whose peer did not take its answer in time.
+    pub(crate) slow_readers: Counter,
+    /// Legacy sessions open now.
+    pub(crate) sessions: Counter,
+    /// Arenas that requests hold now.
+    pub(crate) arenas_in_use: Counter,
+    /// Bytes in pooled arenas.
+    pub(crate) arena_pooled_bytes: Counter,
+    /// Accepts that failed.
+    pub(crate) accept_errors: Counter,
+}
+
+impl NetStats {
+    /// Calls `f` with name, whether it is a gauge, help and value of everything counted.
+    pub(crate) fn each(&self, f: &mut dyn FnMut(&'static str, bool, &'static str, u64)) {
+        f("connections_open", true, "Connections open now.", self.connections.get());
+        f(
+            "connections_refused",
+            false,
+            "Connections closed at accept because the shard held its limit.",
+            self.refused_connections.get(),
+        );
+        f("requests", false, "Requests answered.", self.requests.get());
+        f("connections_idle_closed", false, "Idle connections closed.", self.idle_closed.get());
+        f(
+            "connections_slow_reader",
+            false,
+            "Connections whose peer did not take its answer in time.",
+            self.slow_readers.get(),
+        );
+        f("sessions_open", true, "Legacy sessions open now.", self.sessions.get());
+        f("arenas_in_use", true, "Arenas that requests hold now.", self.arenas_in_use.get());
+        f("arena_pooled_bytes", true, "Bytes in pooled arenas.", self.arena_pooled_bytes.get());
+        f("accept_errors_seen", false, "Accepts that failed.", self.accept_errors.get());
+    }
+}
+
+/// The service, the sessions and the arenas of one shard.
+pub(crate) struct ShardSeat {
+    pub(crate) service: Service,
+    pub(crate) sessions: ShardSessions,
+    pub(crate) arenas: Arenas,
+    pub(crate) stats: Arc<NetStats>,
+    /// Bytes that connections have gathered on the heap.
+    pub(crate) gathered: Cell<usize>,
+    /// Connections open now.
+    pub(crate) open: Cell<usize>,
+}
+
+impl ShardSeat {
+    pub(crate) fn new(service: Service, sessions: ShardSessions, stats: Arc<NetStats>) -> Self {
+        Self {
+            service,
+            sessions,
+            arenas: Arenas::default(),
+            stats,
+            gathered: Cell::new(0),
+            open: Cell::new(0),
+        }
+    }
+
+    /// Copies the levels that only this shard knows to where the control plane reads them.
+    pub(crate) fn publish(&self) {
+        self.stats.connections.set(self.open.get() as u64);
+        self.stats.sessions.set(self.sessions.open_count() as u64);
+        self.stats.arenas_in_use.set(self.arenas.in_use() as u64);
+        self.stats.arena_pooled_bytes.set(self.arenas.pooled_bytes() as u64);
+    }
+}

@@ -1,0 +1,244 @@
+//! The node: shards that listen, a control plane that watches, and an orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ninefold_runtime::net::{TcpListener, listen};
+use ninefold_runtime::{
+    Config, ControlPlane, Handle, Plan, Runtime, ShutdownReport, StartError, clock,
+};
+
+use crate::admin::{self, ShardStatus, Status};
+use crate::counters::Counters;
+use crate::guard::Guard;
+use crate::handle::{IdCodec, ShardSessions};
+use crate::net::{self, NetStats, ShardSeat};
+use crate::server::Server;
+use crate::service::Service;
+
+/// How a node is to be run.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Where MCP is served, at the path `/mcp`. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where health, readiness and metrics are served; `None` serves none.
+    pub admin: Option<SocketAddr>,
+    /// Shards, placement, blocking threads.
+    pub runtime: Config,
+    /// Hosts accepted in addition to loopback names; listing one switches the check on everywhere.
+    pub allow_hosts: Vec<String>,
+    /// Origins accepted in addition to loopback ones.
+    pub allow_origins: Vec<String>,
+    /// How long a shutdown waits for requests under way.
+    pub drain: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: Some(SocketAddr::from(([127, 0, 0, 1], 9090))),
+            runtime: Config::default(),
+            allow_hosts: Vec::new(),
+            allow_origins: Vec::new(),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The port is taken.
+    #[error(
+        "wanted to listen on {address}, but another process does; choose another address with \
+         {flag}, or find the other with `ss -ltnp`"
+    )]
+    Taken {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+    },
+    /// The address cannot be listened on.
+    #[error("wanted to listen on {address} ({flag}), but {error}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The shards or the control plane did not come up.
+    #[error(transparent)]
+    Runtime(#[from] StartError),
+    /// The system gave no randomness for session ids.
+    #[error("wanted random bytes for session ids from the system, but {0}")]
+    Random(getrandom::Error),
+}
+
+/// A running node. Dropping it stops it without waiting for requests under way.
+pub struct Node {
+    runtime: Runtime,
+    control: Option<ControlPlane>,
+    listen: SocketAddr,
+    admin: Option<SocketAddr>,
+    drain: Duration,
+}
+
+const LISTEN: &str = "--listen";
+const ADMIN: &str = "--admin";
+
+impl Node {
+    /// Starts `server` as `config` says, and returns when it answers.
+    ///
+    /// # Errors
+    /// [`NodeError`], which says what was wanted, what was found and what to do.
+    pub fn start(server: Server, config: &NodeConfig) -> Result<Self, NodeError> {
+        let codec = Arc::new(IdCodec::fresh().map_err(NodeError::Random)?);
+        require_free(config.listen, LISTEN)?;
+        config.admin.map_or(Ok(()), |address| require_free(address, ADMIN))?;
+        let runtime = Runtime::start(&config.runtime)?;
+        let handle = runtime.handle();
+        let (listeners, address) = bind_shards(config.listen, handle.shards())?;
+        let guard = guard(config, address);
+        let mut shards = Vec::with_capacity(listeners.len());
+        for (shard, listener) in listeners.into_iter().enumerate() {
+            let status = ShardStatus { net: Arc::default(), counters: Arc::default() };
+            start_shard(&handle, shard, listener, &status, &server, &guard, &codec);
+            shards.push(status);
+        }
+        let status = Status {
+            handle,
+            plan: runtime.plan().clone(),
+            shards,
+            started_ns: clock::monotonic_ns(),
+        };
+        let mut node =
+            Self { runtime, control: None, listen: address, admin: None, drain: config.drain };
+        if let Some(address) = config.admin {
+            let (control, bound) = start_admin(address, status, node.runtime.plan().control)?;
+            (node.control, node.admin) = (Some(control), Some(bound));
+        }
+        Ok(node)
+    }
+
+    /// Where MCP is served.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where health, readiness and metrics are served.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Who runs where.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        self.runtime.plan()
+    }
+
+    /// The way to the shards.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.runtime.handle()
+    }
+
+    /// Stops accepting, lets requests under way finish for at most [`NodeConfig::drain`], then
+    /// stops the shards and last the control plane.
+    pub fn shutdown(self) -> ShutdownReport {
+        let report = self.runtime.shutdown(self.drain);
+        drop(self.control);
+        report
+    }
+}
+
+fn guard(config: &NodeConfig, address: SocketAddr) -> Guard {
+    let guard = Guard::new(address.ip().is_loopback());
+    let guard = config.allow_hosts.iter().fold(guard, |g, host| g.allow_host(host));
+    config.allow_origins.iter().fold(guard, |g, origin| g.allow_origin(origin))
+}
+
+fn bind(
+    address: SocketAddr,
+    flag: &'static str,
+    shared: bool,
+) -> Result<std::net::TcpListener, NodeError> {
+    listen(address, shared).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => NodeError::Taken { address, flag },
+        _ => NodeError::Listen { address, flag, error },
+    })
+}
+
+/// With SO_REUSEPORT alone, a second node of the same user would quietly share the port.
+fn require_free(address: SocketAddr, flag: &'static str) -> Result<(), NodeError> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    bind(address, flag, false).map(drop)
+}
+
+/// One listener a shard on one port; the kernel spreads connections over them.
+fn bind_shards(
+    address: SocketAddr,
+    shards: usize,
+) -> Result<(Vec<std::net::TcpListener>, SocketAddr), NodeError> {
+    let first = bind(address, LISTEN, true)?;
+    let bound = first
+        .local_addr()
+        .map_err(|error| NodeError::Listen { address, flag: LISTEN, error })?;
+    let mut listeners = vec![first];
+    for _ in 1..shards {
+        listeners.push(bind(bound, LISTEN, true)?);
+    }
+    Ok((listeners, bound))
+}
+
+fn start_shard(
+    handle: &Handle,
+    shard: usize,
+    listener: std::net::TcpListener,
+    status: &ShardStatus,
+    server: &Server,
+    guard: &Guard,
+    codec: &Arc<IdCodec>,
+) {
+    let (stats, counters): (Arc<NetStats>, Arc<Counters>) =
+        (status.net.clone(), status.counters.clone());
+    let (server, guard, codec) = (server.clone(), guard.clone(), codec.clone());
+    let started = handle.spawn_on(shard, move || async move {
+        let sessions = ShardSessions::new(codec, server.limits());
+        let service = Service::new(server, guard).with_counters(counters);
+        let seat = Rc::new(ShardSeat::new(service, sessions, stats));
+        match TcpListener::from_std(listener) {
+            Ok(listener) => net::accept(listener, seat).await,
+            Err(error) => tracing::error!(%error, "a shard could not take its listener over"),
+        }
+    });
+    if let Err(error) = started {
+        tracing::error!(%error, shard, "a shard took no acceptor");
+    }
+}
+
+fn start_admin(
+    address: SocketAddr,
+    status: Status,
+    cpu: u32,
+) -> Result<(ControlPlane, SocketAddr), StartError> {
+    let bound = Arc::new(OnceLock::new());
+    let (status, tell) = (Arc::new(status), bound.clone());
+    let control = ControlPlane::start(cpu, move || {
+        let listener = glommio::net::TcpListener::bind(address).map_err(io::Error::from)?;
+        let local = listener.local_addr().map_err(io::Error::from)?;
+        tell.get_or_init(|| local);
+        Ok(admin::serve(listener, status))
+    })?;
+    Ok((control, bound.get().copied().unwrap_or(address)))
+}

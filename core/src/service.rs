@@ -1,0 +1,452 @@
+//! The one dispatcher: a framed request in, the bytes of its answer out.
+//!
+//! HTTP is checked here in the order of the specification (verb, Host and Origin, content type,
+//! Accept, JSON, era) and nowhere else; what a message means is decided in [`crate::mcp`], which
+//! other transports share. A modern call of a synchronous tool never awaits anything pending.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use bumpalo::Bump;
+
+use crate::counters::{Counters, Kind, bump};
+use crate::guard::{Foreign, Guard};
+use crate::http::response::{self, Body, Connection};
+use crate::http::{ContentType, Head, HttpError, Method};
+use crate::mcp::headers::Mirror;
+use crate::mcp::{Era, META_VERSION, v2025_11_25, v2026_07_28};
+use crate::rpc::{Code, Id, JsonParser, Message, Params, RpcError, write};
+use crate::server::Server;
+use crate::session::{SessionError, Sessions};
+use crate::tool::{LocalBoxFuture, Sleep, runtime_sleep};
+
+/// The one path that is served.
+const PATH: &[u8] = b"/mcp";
+const ALLOW: &str = "POST, DELETE";
+const RETRY_AFTER_S: &str = "1";
+
+/// The service of one shard.
+pub struct Service {
+    server: Server,
+    guard: Guard,
+    counters: Arc<Counters>,
+    json: RefCell<JsonParser>,
+    sleep: Sleep,
+}
+
+/// What became of a request whose answer is in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The connection is to be closed once the answer is sent.
+    pub close: bool,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// What the request was.
+    pub kind: Kind,
+}
+
+/// A refusal on its way to the output.
+struct Refused<'a> {
+    id: Option<Id<'a>>,
+    error: RpcError,
+}
+
+type Answered<'a> = Result<u16, Refused<'a>>;
+
+impl From<RpcError> for Refused<'_> {
+    fn from(error: RpcError) -> Self {
+        Self { id: None, error }
+    }
+}
+
+/// Attaches the id of the request that `error` refuses.
+fn of<'a>(id: Id<'a>) -> impl FnOnce(RpcError) -> Refused<'a> {
+    move |error| Refused {
+        id: Some(id),
+        error,
+    }
+}
+
+/// One HTTP exchange: everything about it but its body and its output.
+struct Exchange<'h, 's, S> {
+    head: &'h Head<'h>,
+    connection: Connection,
+    sessions: &'s S,
+    kind: std::cell::Cell<Kind>,
+}
+
+impl Service {
+    /// The service of one shard; `guard` knows what the listener is bound to.
+    pub fn new(server: Server, guard: Guard) -> Self {
+        let json = RefCell::new(JsonParser::new(server.limits()));
+        Self {
+            server,
+            guard,
+            counters: Arc::default(),
+            json,
+            sleep: runtime_sleep,
+        }
+    }
+
+    /// Counts into `counters`, which the control plane reads.
+    #[must_use]
+    pub fn with_counters(mut self, counters: Arc<Counters>) -> Self {
+        self.counters = counters;
+        self
+    }
+
+    /// Waits for tool deadlines by `sleep` in place of the runtime's timer.
+    #[must_use]
+    pub fn with_sleep(
+        mut self,
+        sleep: fn(std::time::Duration) -> LocalBoxFuture<'static, ()>,
+    ) -> Self {
+        self.sleep = sleep;
+        self
+    }
+
+    /// The server behind this service.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What this service has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn sleep(&self) -> Sleep {
+        self.sleep
+    }
+
+    /// Answers one request by appending to `out`. The body's strings are unescaped in place;
+    /// what else the request needs comes from `arena`, which may be reset afterwards.
+    pub async fn respond<'a, S: Sessions>(
+        &self,
+        head: &Head<'_>,
+        body: &'a mut [u8],
+        arena: &'a Bump,
+        sessions: &S,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let start = out.len();
+        let connection = Connection::asked(head);
+        let kind = std::cell::Cell::new(Kind::Refused);
+        let exchange = Exchange {
+            head,
+            connection,
+            sessions,
+            kind,
+        };
+        let answered = match self.route(head) {
+            Ok(Method::Delete) => self.delete(&exchange, out).await,
+            Ok(_) => self.post(&exchange, body, arena, out).await,
+            Err(status) => {
+                refuse_route(status, connection, out);
+                Ok(status)
+            }
+        };
+        let status = answered.unwrap_or_else(|refused| {
+            out.truncate(start);
+            self.refuse(connection, &refused, out)
+        });
+        response::strip_body_for_head(out, start, head.method);
+        Outcome {
+            close: connection == Connection::Close,
+            status,
+            kind: exchange.kind.get(),
+        }
+    }
+
+    /// Answers a request that could not be framed; the connection must be closed.
+    pub fn refuse_framing(&self, error: HttpError, out: &mut Vec<u8>) -> Outcome {
+        bump(&self.counters.refused_framing);
+        self.counters.error(Code::InvalidRequest);
+        log(error.status(), &error);
+        response::refuse_framing(out, error);
+        Outcome {
+            close: true,
+            status: error.status(),
+            kind: Kind::Refused,
+        }
+    }
+
+    /// Answers a request that did not arrive before its deadline; the connection must be closed.
+    pub fn refuse_late(&self, out: &mut Vec<u8>) -> Outcome {
+        bump(&self.counters.refused_late);
+        log(408, &"the request did not arrive in time");
+        response::refuse_late(out);
+        Outcome {
+            close: true,
+            status: 408,
+            kind: Kind::Refused,
+        }
+    }
+
+    /// Answers a request for whose bytes there is no room; the connection must be closed.
+    pub fn refuse_overload(&self, out: &mut Vec<u8>) -> Outcome {
+        bump(&self.counters.refused_memory);
+        log(503, &"the shard holds its limit of bytes that are not yet requests");
+        response::refuse_overload(out);
+        Outcome {
+            close: true,
+            status: 503,
+            kind: Kind::Refused,
+        }
+    }
+
+    /// Path and verb.
+    fn route(&self, head: &Head<'_>) -> Result<Method, u16> {
+        let (counter, status) = match head.method {
+            _ if head.path != PATH => (&self.counters.refused_path, 404),
+            method @ (Method::Post | Method::Delete) => return Ok(method),
+            _ => (&self.counters.refused_verb, 405),
+        };
+        bump(counter);
+        log(status, &"no such path, or the path does not take this verb");
+        Err(status)
+    }
+
+    /// Host and Origin.
+    fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
+        self.guard.check(head).map_err(|foreign| {
+            bump(match foreign {
+                Foreign::Host => &self.counters.refused_host,
+                Foreign::Origin => &self.counters.refused_origin,
+            });
+            RpcError::new(403, Code::InvalidRequest, foreign.to_string())
+        })
+    }
+
+    /// Content-Type and Accept.
+    fn media(&self, head: &Head<'_>) -> Result<(), RpcError> {
+        if head.content_type != ContentType::Json {
+            bump(&self.counters.refused_content_type);
+            let wanted = "Unsupported media type: Content-Type must be application/json";
+            return Err(RpcError::new(415, Code::InvalidRequest, wanted));
+        }
+        if !(head.accept.json && head.accept.event_stream) {
+            bump(&self.counters.refused_accept);
+            let wanted = "Not acceptable: Accept must list application/json and text/event-stream";
+            return Err(RpcError::new(406, Code::InvalidRequest, wanted));
+        }
+        Ok(())
+    }
+
+    async fn post<'a, S: Sessions>(
+        &self,
+        exchange: &Exchange<'_, '_, S>,
+        body: &'a mut [u8],
+        arena: &'a Bump,
+        out: &mut Vec<u8>,
+    ) -> Answered<'a> {
+        let head = exchange.head;
+        self.guard(head)?;
+        self.media(head)?;
+        // Parsed before the first await: the borrow of the parser ends here.
+        let root = self
+            .json
+            .borrow_mut()
+            .parse(body, arena)
+            .map_err(|error| RpcError::new(400, Code::ParseError, error.to_string()))?;
+        let message = Message::read(root).map_err(|malformed| Refused {
+            id: malformed.id,
+            error: malformed.error,
+        })?;
+        let (kind, meta) = match message {
+            Message::Request(_, Params { method, meta, .. }) => (Kind::of(method), meta),
+            Message::Notification(Params { meta, .. }) => (Kind::Notification, meta),
+            Message::Response => (Kind::Notification, None),
+        };
+        let names_version = meta.is_some_and(|meta| meta.get(META_VERSION).is_some());
+        let era = Era::of(head.protocol_version, names_version);
+        exchange.kind.set(kind);
+        self.counters.request(era, kind);
+        match era {
+            Era::Modern => self.modern(exchange, message, out).await,
+            Era::Legacy => self.legacy(exchange, message, out).await,
+        }
+    }
+
+    async fn modern<'a, S: Sessions>(
+        &self,
+        exchange: &Exchange<'_, '_, S>,
+        message: Message<'a>,
+        out: &mut Vec<u8>,
+    ) -> Answered<'a> {
+        let head = exchange.head;
+        let mirror = Some(Mirror {
+            version: head.protocol_version,
+            method: head.mcp_method,
+            name: head.mcp_name,
+        });
+        match message {
+            Message::Request(id, request) => {
+                let body = Body::open(out, 200, exchange.connection);
+                v2026_07_28::answer(self, id, request, mirror, out)
+                    .await
+                    .map_err(of(id))?;
+                body.finish(out);
+                Ok(200)
+            }
+            Message::Notification(notification) => {
+                v2026_07_28::accept(notification, mirror)?;
+                Ok(exchange.accepted(out))
+            }
+            Message::Response => {
+                let wanted = "Invalid request: this node sends no requests, so takes no responses";
+                Err(RpcError::invalid_request(wanted).into())
+            }
+        }
+    }
+
+    async fn legacy<'a, S: Sessions>(
+        &self,
+        exchange: &Exchange<'_, '_, S>,
+        message: Message<'a>,
+        out: &mut Vec<u8>,
+    ) -> Answered<'a> {
+        let sessions = exchange.sessions;
+        match message {
+            Message::Request(
+                id,
+                Params {
+                    method: "initialize",
+                    params,
+                    ..
+                },
+            ) => {
+                let facts = v2025_11_25::hello(params).map_err(of(id))?;
+                let version = facts.version;
+                let session = sessions.open(facts).await;
+                let session = session.map_err(|e| of(id)(self.session_error(e)))?;
+                let mut body = Body::open(out, 200, exchange.connection);
+                v2025_11_25::welcome(self, id, version, out);
+                body.insert_field(out, "Mcp-Session-Id", session.as_str());
+                body.finish(out);
+                Ok(200)
+            }
+            Message::Request(id, request) => {
+                let session = session_id(exchange.head).map_err(of(id))?;
+                let found = sessions.check(session).await;
+                found.map_err(|e| of(id)(self.session_error(e)))?;
+                let body = Body::open(out, 200, exchange.connection);
+                v2025_11_25::answer(self, id, request, out)
+                    .await
+                    .map_err(of(id))?;
+                body.finish(out);
+                Ok(200)
+            }
+            Message::Notification(Params {
+                method: "notifications/initialized",
+                ..
+            }) => {
+                let session = session_id(exchange.head)?;
+                sessions
+                    .initialized(session)
+                    .await
+                    .map_err(|e| self.session_error(e))?;
+                Ok(exchange.accepted(out))
+            }
+            Message::Notification(_) | Message::Response => {
+                let session = session_id(exchange.head)?;
+                sessions
+                    .check(session)
+                    .await
+                    .map_err(|e| self.session_error(e))?;
+                Ok(exchange.accepted(out))
+            }
+        }
+    }
+
+    /// Ends a legacy session; the modern era has none to end.
+    async fn delete<'a, S: Sessions>(
+        &self,
+        exchange: &Exchange<'_, '_, S>,
+        out: &mut Vec<u8>,
+    ) -> Answered<'a> {
+        let head = exchange.head;
+        self.guard(head)?;
+        if Era::of(head.protocol_version, false) == Era::Modern {
+            bump(&self.counters.refused_verb);
+            log(405, &"DELETE ends legacy sessions only");
+            response::method_not_allowed(out, exchange.connection, "POST");
+            return Ok(405);
+        }
+        exchange.kind.set(Kind::SessionDelete);
+        bump(&self.counters.session_delete);
+        let session = session_id(head)?;
+        exchange
+            .sessions
+            .close(session)
+            .await
+            .map_err(|e| self.session_error(e))?;
+        response::empty(out, 204, exchange.connection, b"");
+        Ok(204)
+    }
+
+    fn session_error(&self, error: SessionError) -> RpcError {
+        let (status, code) = match error {
+            SessionError::Unknown => (404, Code::SessionNotFound),
+            SessionError::Full | SessionError::Unavailable => {
+                bump(&self.counters.refused_session_capacity);
+                (503, Code::Transport)
+            }
+        };
+        RpcError::new(status, code, error.to_string())
+    }
+
+    /// Writes and counts a refusal; returns its status.
+    fn refuse(&self, connection: Connection, refused: &Refused<'_>, out: &mut Vec<u8>) -> u16 {
+        let RpcError {
+            status,
+            code,
+            ref message,
+            ..
+        } = refused.error;
+        self.counters.error(code);
+        log(status, message);
+        let mut body = Body::open(out, status, connection);
+        write::refusal(out, refused.id, &refused.error);
+        if status == 503 {
+            body.insert_field(out, "Retry-After", RETRY_AFTER_S);
+        }
+        body.finish(out);
+        status
+    }
+}
+
+impl<S> Exchange<'_, '_, S> {
+    fn accepted(&self, out: &mut Vec<u8>) -> u16 {
+        response::empty(out, 202, self.connection, b"");
+        202
+    }
+}
+
+fn refuse_route(status: u16, connection: Connection, out: &mut Vec<u8>) {
+    match status {
+        405 => response::method_not_allowed(out, connection, ALLOW),
+        _ => response::empty(out, status, connection, b""),
+    }
+}
+
+/// The session that a legacy request names.
+fn session_id<'h>(head: &Head<'h>) -> Result<&'h str, RpcError> {
+    let Some(id) = head.session else {
+        let wanted = "Bad request: Mcp-Session-Id is missing, initialize first";
+        return Err(RpcError::new(400, Code::Transport, wanted));
+    };
+    // An id outside ASCII was never issued.
+    std::str::from_utf8(id).map_err(|_| {
+        RpcError::new(
+            404,
+            Code::SessionNotFound,
+            SessionError::Unknown.to_string(),
+        )
+    })
+}
+
+fn log(status: u16, why: &dyn Display) {
+    tracing::debug!(status, %why, "request refused");
+}

@@ -1,0 +1,14 @@
+//! The protocol, from the bytes of a request to the bytes of its answer.
+#![expect(
+    clippy::expect_used,
+    reason = "a failed expectation is how a test fails"
+)]
+
+mod framing;
+mod harness;
+mod http;
+mod legacy;
+mod messages;
+mod modern;
+mod mutations;
+mod tools;
