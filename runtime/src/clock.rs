@@ -40,37 +40,59 @@ pub fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
-/// Cycles per nanosecond, measured once against `CLOCK_MONOTONIC` over `CALIBRATION`.
-fn cycles_per_ns() -> f64 {
-    static RATE: OnceLock<f64> = OnceLock::new();
-    *RATE.get_or_init(|| {
-        const CALIBRATION: u64 = 5_000_000;
-        let (ns0, cy0) = (monotonic_ns(), cycles());
-        loop {
-            let (ns, cy) = (monotonic_ns(), cycles());
-            if ns - ns0 >= CALIBRATION {
-                return (cy - cy0) as f64 / (ns - ns0) as f64;
-            }
-            std::hint::spin_loop();
+/// Both directions of the conversion as fixed-point factors with 32 fractional bits: a multiply
+/// and a shift, where a division of floats would cost ten times that on the hot path.
+struct Rate {
+    ns_per_cycle: u64,
+    cycles_per_ns: u64,
+}
+
+/// The rate of the counter, measured once against `CLOCK_MONOTONIC`.
+#[inline]
+fn rate() -> &'static Rate {
+    static RATE: OnceLock<Rate> = OnceLock::new();
+    RATE.get_or_init(measure_rate)
+}
+
+fn measure_rate() -> Rate {
+    const CALIBRATION_NS: u64 = 5_000_000;
+    const ONE: f64 = (1_u64 << 32) as f64;
+    let (ns0, cy0) = (monotonic_ns(), cycles());
+    loop {
+        let (ns, cy) = (monotonic_ns(), cycles());
+        if ns - ns0 >= CALIBRATION_NS {
+            let cycles_per_ns = (cy - cy0) as f64 / (ns - ns0) as f64;
+            return Rate {
+                ns_per_cycle: (ONE / cycles_per_ns) as u64,
+                cycles_per_ns: (ONE * cycles_per_ns) as u64,
+            };
         }
-    })
+        std::hint::spin_loop();
+    }
+}
+
+#[inline]
+fn scale(span: u64, factor: u64) -> u64 {
+    (u128::from(span) * u128::from(factor) >> 32) as u64
 }
 
 /// Measures the rate of the counter now, so that no request pays the 5 ms for it later.
 pub fn calibrate() {
-    cycles_per_ns();
+    rate();
 }
 
 /// A span of nanoseconds in cycles.
+#[inline]
 #[must_use]
 pub fn ns_to_cycles(ns: u64) -> Cycles {
-    (ns as f64 * cycles_per_ns()) as Cycles
+    scale(ns, rate().cycles_per_ns)
 }
 
 /// A span of cycles in nanoseconds.
+#[inline]
 #[must_use]
 pub fn cycles_to_ns(span: Cycles) -> u64 {
-    (span as f64 / cycles_per_ns()) as u64
+    scale(span, rate().ns_per_cycle)
 }
 
 /// A [`Duration`] in cycles; durations beyond 584 years saturate.

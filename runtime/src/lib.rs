@@ -22,6 +22,7 @@
 
 pub mod actor;
 pub mod blocking;
+mod chunks;
 pub mod clock;
 pub mod control;
 mod driver;

@@ -119,7 +119,7 @@ impl Port {
 /// What the threads of a runtime share.
 pub(crate) struct Shared {
     pub(crate) id: u16,
-    pub(crate) ports: Vec<Port>,
+    pub(crate) ports: Vec<Arc<Port>>,
     pub(crate) blocking: BlockingPool,
     phase: AtomicU8,
 }
@@ -135,7 +135,7 @@ impl Shared {
 
     fn enter_phase(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        self.ports.iter().for_each(Port::ring_injected);
+        self.ports.iter().for_each(|port| port.ring_injected());
     }
 
     pub(crate) fn inject_wake(&self, shard: u16, waker: Arc<TaskWaker>) {
@@ -280,7 +280,7 @@ impl Runtime {
         let plan =
             Plan::make(&topology, config.shards, &config.placement, config.own_control_cpu)?;
         let count = plan.shards.len();
-        let ports = (0..count).map(|_| Port::new()).collect::<Result<_, _>>()?;
+        let ports = (0..count).map(|_| Port::new().map(Arc::new)).collect::<Result<_, _>>()?;
         let (blocking, _) = BlockingPool::start(config.blocking_threads, &plan.blocking)?;
         let id = RUNTIMES.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::new(Shared { id, ports, blocking, phase: AtomicU8::new(0) });
@@ -328,7 +328,7 @@ impl Runtime {
     }
 
     fn tasks_alive(&self) -> u64 {
-        let alive = |p: &Port| p.stats.tasks_spawned.get().saturating_sub(p.stats.tasks_ended.get());
+        let alive = |p: &Arc<Port>| p.stats.tasks_spawned.get().saturating_sub(p.stats.tasks_ended.get());
         self.handle.0.ports.iter().map(alive).sum()
     }
 

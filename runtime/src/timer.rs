@@ -165,7 +165,12 @@ impl Wheel {
 
     /// The first occupied slot of `level` from digit `from` on, as a distance in slots.
     fn next_occupied(&self, level: usize, from: usize) -> Option<usize> {
-        (from..SLOTS).find(|&s| self.occupied[level][s / 64] >> (s % 64) & 1 == 1).map(|s| s - from)
+        let mut skip = from % 64;
+        (from / 64..SLOTS / 64).find_map(|word| {
+            let bits = self.occupied[level][word] >> skip << skip;
+            skip = 0;
+            (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize - from)
+        })
     }
 
     /// The time, in nanoseconds, before which the wheel need not be turned; `None` when empty.

@@ -3,11 +3,12 @@
 //! One pool of nodes a shard, last in first out, so that a steady flow of messages stays in a few
 //! cache lines. An actor with nothing to do owns no node.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ptr;
 
 use super::message::MessageVtable;
 use super::{Payload, reply::ReplyTo};
+use crate::chunks::Chunks;
 use crate::clock::Cycles;
 
 /// One message in a mailbox.
@@ -31,11 +32,9 @@ impl Node {
     }
 }
 
-const CHUNK: usize = 256;
-
-/// The free nodes of a shard; grows by chunks, which live as long as the shard.
+/// The nodes of a shard.
 pub(crate) struct NodePool {
-    chunks: RefCell<Vec<Box<[Node]>>>,
+    all: Chunks<Node>,
     free: Cell<*const Node>,
     live: Cell<usize>,
 }
@@ -43,7 +42,7 @@ pub(crate) struct NodePool {
 impl NodePool {
     pub(crate) fn new() -> Self {
         NodePool {
-            chunks: RefCell::new(Vec::new()),
+            all: Chunks::new(),
             free: Cell::new(ptr::null()),
             live: Cell::new(0),
         }
@@ -56,8 +55,8 @@ impl NodePool {
         if head.is_null() {
             head = self.grow();
         }
-        // SAFETY: every non-null pointer of the free list points into a chunk, and chunks are
-        // boxed and never freed while the pool lives. Watched by the ASan run of the test suite.
+        // SAFETY: every non-null pointer of the free list points into `all`, whose
+        // elements never move and live as long as the pool.
         let node = unsafe { &*head };
         self.free.set(node.next.get());
         self.live.set(self.live.get() + 1);
@@ -79,13 +78,11 @@ impl NodePool {
 
     #[cold]
     fn grow(&self) -> *const Node {
-        let chunk: Box<[Node]> = (0..CHUNK).map(|_| Node::free()).collect();
-        for pair in chunk.windows(2) {
+        let fresh = self.all.grow(|_| Node::free());
+        for pair in fresh.windows(2) {
             pair[0].next.set(&pair[1]);
         }
-        let first: *const Node = &chunk[0];
-        self.chunks.borrow_mut().push(chunk);
-        first
+        &fresh[0]
     }
 }
 

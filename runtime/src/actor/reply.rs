@@ -1,10 +1,11 @@
 //! Reply cells: where the answer of a `call` lands, allocated before the question is asked, so
 //! that an answer can never be refused.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::{Cell, UnsafeCell};
 use std::task::{Context as TaskContext, Poll};
 
 use super::Payload;
+use crate::chunks::Chunks;
 use crate::task::Wakee;
 
 /// Where an answer goes; travels with the question.
@@ -51,26 +52,20 @@ struct ReplyCell {
     payload: Payload,
 }
 
-const CHUNK: usize = 64;
-
-/// The reply cells of a shard. Chunks are boxed and never move, so a payload has a stable address.
+/// The reply cells of a shard.
 pub(crate) struct ReplyCells {
-    chunks: RefCell<Vec<Box<[ReplyCell]>>>,
+    all: Chunks<ReplyCell>,
     free: Cell<u32>,
 }
 
 impl ReplyCells {
     pub(crate) fn new() -> Self {
-        ReplyCells { chunks: RefCell::new(Vec::new()), free: Cell::new(u32::MAX) }
+        ReplyCells { all: Chunks::new(), free: Cell::new(u32::MAX) }
     }
 
     #[inline(always)]
     fn get(&self, index: u32) -> Option<&ReplyCell> {
-        let chunks = self.chunks.borrow();
-        let cell: *const ReplyCell =
-            chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
-        // SAFETY: chunks are boxed, only appended, and live as long as `self`.
-        Some(unsafe { &*cell })
+        self.all.get(index)
     }
 
     /// Reserves a cell for an answer of type `R`.
@@ -177,23 +172,19 @@ impl ReplyCells {
 
     #[cold]
     fn grow(&self) {
-        let mut chunks = self.chunks.borrow_mut();
-        let base = u32::try_from(chunks.len() * CHUNK).unwrap_or(u32::MAX);
-        let chunk: Box<[ReplyCell]> = (0..CHUNK)
-            .map(|_| ReplyCell {
-                generation: Cell::new(0),
-                state: Cell::new(State::Free),
-                next_free: Cell::new(u32::MAX),
-                drop: Cell::new(Payload::drop_in_place::<()>),
-                wakee: UnsafeCell::new(Wakee::None),
-                payload: Payload::empty(),
-            })
-            .collect();
-        for (cell, index) in chunk.iter().zip(base..) {
+        let base = self.all.len();
+        let fresh = self.all.grow(|_| ReplyCell {
+            generation: Cell::new(0),
+            state: Cell::new(State::Free),
+            next_free: Cell::new(u32::MAX),
+            drop: Cell::new(Payload::drop_in_place::<()>),
+            wakee: UnsafeCell::new(Wakee::None),
+            payload: Payload::empty(),
+        });
+        for (cell, index) in fresh.iter().zip(base..) {
             cell.next_free.set(self.free.get());
             self.free.set(index);
         }
-        chunks.push(chunk);
     }
 }
 

@@ -169,7 +169,7 @@ impl Mesh {
 
     /// Takes what peers have sent on `lane`, at most [`DRAIN_MAX`] frames of each.
     pub(crate) fn drain(&self, shard: &Shard, lane: Lane) {
-        let doorbell = &shard.shared().ports[shard.id() as usize].doorbell;
+        let doorbell = shard.doorbell();
         let mut peers = doorbell.take(lane);
         let mut unfinished = 0;
         while peers != 0 {
@@ -185,19 +185,28 @@ impl Mesh {
     /// True when the lane was drained to its end.
     fn drain_peer(&self, shard: &Shard, from: usize, lane: Lane) -> bool {
         let Some(inbound) = self.inbound.get(from).and_then(Option::as_ref) else { return true };
-        for _ in 0..DRAIN_MAX {
-            // A message dropped on arrival may send from its `drop`, but nothing in there drains.
-            let mut inbound = inbound.borrow_mut();
-            let Some(frame) = inbound[lane as usize].peek() else { return true };
-            // SAFETY: `peek` returned a published frame, which this side owns until `advance`.
+        // A message dropped on arrival may send from its `drop`, but nothing in there drains.
+        let mut inbound = inbound.borrow_mut();
+        let consumer = &mut inbound[lane as usize];
+        let mut received = 0;
+        let drained = loop {
+            if received == DRAIN_MAX {
+                break false;
+            }
+            let Some(frame) = consumer.peek() else { break true };
+            // SAFETY: `peek` returned a published frame, which this side owns until `release`.
             if !shard.receive(unsafe { &*frame }) {
                 shard.stats().mesh_blocked.add(1);
-                return false;
+                break false;
             }
             // SAFETY: `receive` returned true: it has moved the payload out or dropped it.
-            unsafe { inbound[lane as usize].advance() };
-            shard.stats().mesh_received.add(1);
+            unsafe { consumer.advance() };
+            received += 1;
+        };
+        if received > 0 {
+            consumer.release();
+            shard.stats().mesh_received.add(received as u64);
         }
-        false
+        drained
     }
 }

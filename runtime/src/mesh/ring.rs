@@ -132,13 +132,20 @@ impl<T> Consumer<T> {
         Some(self.shared.slots[self.head & self.shared.mask].with_mut(<*mut _>::cast))
     }
 
-    /// Gives the slot of the peeked value back to the producer without dropping the value.
+    /// Steps past the peeked value without dropping it; [`Consumer::release`] then gives the slot
+    /// back.
     ///
     /// # Safety
     /// The last call was a `peek` that returned a value, and the caller has moved it out.
     #[inline]
     pub unsafe fn advance(&mut self) {
         self.head = self.head.wrapping_add(1);
+    }
+
+    /// Gives all slots stepped past back to the producer; in batches, because each time the
+    /// producer's view of the line is lost.
+    #[inline]
+    pub fn release(&mut self) {
         self.shared.head.0.store(self.head, Ordering::Release);
     }
 
@@ -150,6 +157,7 @@ impl<T> Consumer<T> {
         unsafe {
             let value = at.read();
             self.advance();
+            self.release();
             Some(value)
         }
     }

@@ -1,11 +1,12 @@
 //! A slot: one schedulable thing of a shard, an actor with its mailbox or a task.
 
 use std::any::TypeId;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ptr;
 
 use super::class::{CLASSES, Class};
 use crate::actor::Lane;
+use crate::chunks::Chunks;
 use crate::limits::ACTORS_MAX;
 use crate::shard::Shard;
 
@@ -106,11 +107,9 @@ impl Slot {
     }
 }
 
-const CHUNK: usize = 256;
-
-/// The slots of a shard. Chunks are boxed and never move, so a slot has a stable address.
+/// The slots of a shard.
 pub(crate) struct Slots {
-    chunks: RefCell<Vec<Box<[Slot]>>>,
+    all: Chunks<Slot>,
     free: Cell<*const Slot>,
     live: Cell<u32>,
 }
@@ -118,7 +117,7 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn new() -> Self {
         Slots {
-            chunks: RefCell::new(Vec::new()),
+            all: Chunks::new(),
             free: Cell::new(ptr::null()),
             live: Cell::new(0),
         }
@@ -131,15 +130,12 @@ impl Slots {
 
     /// Slots ever made, used or free.
     pub(crate) fn made(&self) -> u32 {
-        u32::try_from(self.chunks.borrow().len() * CHUNK).unwrap_or(u32::MAX)
+        self.all.len()
     }
 
     #[inline(always)]
     pub(crate) fn at(&self, index: u32) -> Option<&Slot> {
-        let chunks = self.chunks.borrow();
-        let slot: *const Slot = chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
-        // SAFETY: chunks are boxed, only appended, and live as long as `self`.
-        Some(unsafe { &*slot })
+        self.all.get(index)
     }
 
     #[inline(always)]
@@ -153,7 +149,7 @@ impl Slots {
         if self.free.get().is_null() {
             self.grow()?;
         }
-        // SAFETY: non-null pointers in the free list point into a chunk (see `at`).
+        // SAFETY: non-null pointers in the free list point into a chunk.
         let slot = unsafe { self.free.get().as_ref() }?;
         self.free.set(slot.next_free());
         self.live.set(self.live.get() + 1);
@@ -174,15 +170,13 @@ impl Slots {
 
     #[cold]
     fn grow(&self) -> Option<()> {
-        let mut chunks = self.chunks.borrow_mut();
-        let base = u32::try_from(chunks.len() * CHUNK).ok().filter(|&n| n < ACTORS_MAX)?;
-        let end = base + u32::try_from(CHUNK).ok()?;
-        let chunk: Box<[Slot]> = (base..end).map(Slot::free).collect();
-        for slot in chunk.iter().rev() {
+        if self.all.len() >= ACTORS_MAX {
+            return None;
+        }
+        for slot in self.all.grow(Slot::free).iter().rev() {
             slot.body.set(self.free.get().cast_mut().cast());
             self.free.set(slot);
         }
-        chunks.push(chunk);
         Some(())
     }
 }

@@ -16,7 +16,7 @@ use crate::clock::{self, Cycles};
 use crate::driver::Driver;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
-use crate::runtime::Shared;
+use crate::runtime::{Port, Shared};
 use crate::sched::{Class, Quanta, Ready, Slot, SlotKey, Slots};
 use crate::stats::ShardStats;
 use crate::task::{Polling, SpawnError};
@@ -43,6 +43,7 @@ pub enum Phase {
 pub(crate) struct Shard {
     id: u16,
     shared: Arc<Shared>,
+    port: Arc<Port>,
     pub(crate) slots: Slots,
     pub(crate) nodes: NodePool,
     pub(crate) replies: ReplyCells,
@@ -55,6 +56,8 @@ pub(crate) struct Shard {
     phase: Cell<Phase>,
     /// TSC at the end of the last turn.
     now: Cell<Cycles>,
+    /// `CLOCK_MONOTONIC` and TSC as of the last housekeeping.
+    epoch: Cell<(u64, Cycles)>,
     running: Cell<*const Slot>,
     running_class: Cell<Class>,
     running_message: Cell<Option<&'static MessageVtable>>,
@@ -77,6 +80,7 @@ impl Shard {
     pub(crate) fn new(id: u16, shared: Arc<Shared>, mesh: Mesh, driver: Driver) -> Rc<Self> {
         Rc::new(Shard {
             id,
+            port: shared.ports[id as usize].clone(),
             shared,
             slots: Slots::new(),
             nodes: NodePool::new(),
@@ -88,6 +92,7 @@ impl Shard {
             driver: RefCell::new(Some(driver)),
             phase: Cell::new(Phase::Running),
             now: Cell::new(clock::cycles()),
+            epoch: Cell::new((clock::monotonic_ns(), clock::cycles())),
             running: Cell::new(std::ptr::null()),
             running_class: Cell::new(Class::High),
             running_message: Cell::new(None),
@@ -147,16 +152,18 @@ impl Shard {
 
     #[inline(always)]
     pub(crate) fn stats(&self) -> &ShardStats {
-        &self.shared.ports[self.id as usize].stats
+        &self.port.stats
     }
 
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
     }
 
-    /// `CLOCK_MONOTONIC` in nanoseconds.
+    /// `CLOCK_MONOTONIC` in nanoseconds, by TSC since the last housekeeping.
+    #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
-        clock::monotonic_ns()
+        let (ns, at) = self.epoch.get();
+        ns + clock::cycles_to_ns(clock::cycles().saturating_sub(at))
     }
 
     /// Takes a slot for a new actor or task.

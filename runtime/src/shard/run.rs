@@ -12,6 +12,8 @@ use super::{Phase, Shard};
 const HOUSEKEEPING_TICKS: u64 = 32;
 /// Same, in time: whichever comes first.
 const HOUSEKEEPING_NS: u64 = 30_000;
+/// Looks at the doorbell between two looks at the ring, while spinning.
+const SPINS_A_LOOK: u32 = 8;
 /// Time the kernel gets to let go of sockets when the shard ends.
 const CLOSE_NS: u64 = 500_000_000;
 
@@ -61,8 +63,8 @@ impl Shard {
         }
     }
 
-    fn doorbell(&self) -> &crate::mesh::Doorbell {
-        &self.shared.ports[self.id as usize].doorbell
+    pub(crate) fn doorbell(&self) -> &crate::mesh::Doorbell {
+        &self.port.doorbell
     }
 
     fn take_arrivals(&self) {
@@ -78,7 +80,7 @@ impl Shard {
     }
 
     fn take_injected(&self) {
-        let port = &self.shared.ports[self.id as usize];
+        let port = &self.port;
         for _ in 0..INJECT_DRAIN {
             let woken = port.wakes.1.try_recv();
             let job = port.jobs.1.try_recv();
@@ -107,7 +109,8 @@ impl Shard {
 
     /// Timers, heartbeat, gauges, phase.
     fn keep_house(&self, ticks: u64) {
-        let now_ns = self.now_ns();
+        let now_ns = clock::monotonic_ns();
+        self.epoch.set((now_ns, clock::cycles()));
         let due = self.timers.borrow().next_ns().is_some_and(|at| at <= now_ns);
         if due {
             let fired = timer::fire(self, now_ns);
@@ -146,12 +149,14 @@ impl Shard {
         let doorbell = self.doorbell();
         let begin = clock::cycles();
         let spin = clock::ns_to_cycles(spin_ns);
-        let timer_at = self.timers.borrow().next_ns();
         let mut driver = self.driver.borrow_mut();
         let Some(driver) = driver.as_mut() else { return };
         loop {
-            if doorbell.is_rung(Lane::Express) || doorbell.is_rung(Lane::Bulk) {
-                return;
+            for _ in 0..SPINS_A_LOOK {
+                if doorbell.is_rung(Lane::Express) || doorbell.is_rung(Lane::Bulk) {
+                    return;
+                }
+                std::hint::spin_loop();
             }
             if driver.has_work() || doorbell.is_injected() {
                 return;
@@ -159,9 +164,9 @@ impl Shard {
             if clock::cycles().saturating_sub(begin) >= spin {
                 break;
             }
-            std::hint::spin_loop();
         }
-        let now_ns = self.now_ns();
+        let now_ns = clock::monotonic_ns();
+        let timer_at = self.timers.borrow().next_ns();
         let mut timeout = PARK_MAX.as_nanos() as u64;
         for at in timer_at.into_iter().chain(driver.retry_ns()) {
             timeout = timeout.min(at.saturating_sub(now_ns));

@@ -112,7 +112,7 @@ impl Shard {
 
     fn handle_messages(&self, slot: &Slot, start: Cycles, until: Cycles) {
         let body = slot.body.get();
-        let doorbell = &self.shared.ports[self.id as usize].doorbell;
+        let doorbell = &self.port.doorbell;
         let mut handled = 0;
         let (mut checked, mut clock_every) = (start, 1);
         while let Some(node) = slot.lanes[LANE_HIGH].pop().or_else(|| slot.lanes[LANE_NORMAL].pop())
