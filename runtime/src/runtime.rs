@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub(crate) struct Port {
     wake_fd: OwnedFd,
     pub(crate) jobs: (Sender<Job>, Receiver<Job>),
     pub(crate) wakes: (Sender<Arc<TaskWaker>>, Receiver<Arc<TaskWaker>>),
+    /// Jobs sent and not yet run.
+    pub(crate) injected: AtomicUsize,
     pub(crate) stats: ShardStats,
 }
 
@@ -99,6 +101,7 @@ impl Port {
             jobs: crossbeam_channel::bounded(INJECT_MAX),
             // Bounded by the number of tasks: each is queued at most once (`TaskWaker::queued`).
             wakes: crossbeam_channel::unbounded(),
+            injected: AtomicUsize::new(0),
             stats: ShardStats::default(),
         })
     }
@@ -210,9 +213,13 @@ impl Handle {
                 tracing::warn!(%why, "a task from outside was not started");
             }
         });
-        port.jobs.0.try_send(job).map_err(|e| match e {
-            TrySendError::Full(_) => InjectError::Full,
-            TrySendError::Disconnected(_) => InjectError::Lost,
+        port.injected.fetch_add(1, Ordering::AcqRel);
+        port.jobs.0.try_send(job).map_err(|e| {
+            port.injected.fetch_sub(1, Ordering::AcqRel);
+            match e {
+                TrySendError::Full(_) => InjectError::Full,
+                TrySendError::Disconnected(_) => InjectError::Lost,
+            }
         })?;
         port.ring_injected();
         Ok(())
@@ -328,7 +335,11 @@ impl Runtime {
     }
 
     fn tasks_alive(&self) -> u64 {
-        let alive = |p: &Arc<Port>| p.stats.tasks_spawned.get().saturating_sub(p.stats.tasks_ended.get());
+        let alive = |port: &Arc<Port>| {
+            let injected = port.injected.load(Ordering::Acquire) as u64;
+            let ShardStats { tasks_spawned, tasks_ended, .. } = &port.stats;
+            injected + tasks_spawned.get().saturating_sub(tasks_ended.get())
+        };
         self.handle.0.ports.iter().map(alive).sum()
     }
 

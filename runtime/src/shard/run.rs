@@ -1,5 +1,7 @@
 //! The loop of a shard: tick, run turns, submit, sleep.
 
+use std::sync::atomic::Ordering;
+
 use crate::clock;
 use crate::limits::{INJECT_DRAIN, PARK_MAX, TICK_TURNS};
 use crate::mesh::Lane;
@@ -92,6 +94,7 @@ impl Shard {
             }
             if let Ok(job) = job {
                 self.run_caught("injected job", || job(self));
+                port.injected.fetch_sub(1, Ordering::AcqRel);
             }
         }
         // More may wait: look again in the next tick. Nobody sleeps here, so nobody is to be woken.

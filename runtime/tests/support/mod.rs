@@ -9,6 +9,7 @@ use ninefold_runtime::{Config, Runtime};
 #[allow(dead_code, reason = "not every test file asks")]
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
+#[allow(dead_code, reason = "not every test file needs it")]
 /// Runs `main` on shard 0 of a fresh runtime of `shards` shards, which may outnumber the cores.
 pub(crate) fn on_shards<F: Future<Output = ()> + 'static>(
     shards: usize,
