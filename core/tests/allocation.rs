@@ -5,13 +5,12 @@
     reason = "a failed expectation is how a test fails"
 )]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::UNIX_EPOCH;
 
+use allocation_counter::measure;
 use bumpalo::Bump;
 use ninefold::Server;
 use ninefold::guard::Guard;
@@ -19,30 +18,6 @@ use ninefold::http::{Parser, Progress};
 use ninefold::mcp::Version;
 use ninefold::service::Service;
 use ninefold::session::{SessionError, SessionFacts, SessionId, SessionView, Sessions};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter is a thread-local
-// without a destructor, which neither allocates nor outlives its thread.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's layout is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: `block` came from `System.alloc` with this layout.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// One session that is always there.
 struct Open;
@@ -89,21 +64,20 @@ fn allocations_per_call(request: &str) -> u64 {
     let mut arena = Bump::new();
     let mut last = 0;
     for _ in 0..10 {
-        let before = ALLOCATIONS.get();
-        input.clear();
-        input.extend_from_slice(request.as_bytes());
-        out.clear();
-        let Ok(Progress::Complete(frame)) = parser.advance(&mut input, &limits) else {
-            panic!("wanted one complete request");
-        };
-        let (head, body) = frame.split(&mut input);
-        let outcome = {
+        let counted = measure(|| {
+            input.clear();
+            input.extend_from_slice(request.as_bytes());
+            out.clear();
+            let Ok(Progress::Complete(frame)) = parser.advance(&mut input, &limits) else {
+                panic!("wanted one complete request");
+            };
+            let (head, body) = frame.split(&mut input);
             let answer = pin!(service.respond(&head, body, &arena, &Open, &mut out));
-            answer.poll(&mut Context::from_waker(Waker::noop()))
-        };
-        assert!(matches!(outcome, Poll::Ready(outcome) if outcome.status == 200));
+            let answered = answer.poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(answered, Poll::Ready(outcome) if outcome.status == 200));
+        });
         arena.reset();
-        last = ALLOCATIONS.get() - before;
+        last = counted.count_total;
     }
     assert!(
         out.windows(12).any(|it| it == b"\"content\":[{"),

@@ -51,6 +51,8 @@ impl Doorbell {
         let word = &self.words[lane as usize];
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::AcqRel);
+            // Between the bit and the look at `sleeping`; without it loom finds the lost wake-up.
+            fence(Ordering::SeqCst);
         }
         self.must_wake()
     }
