@@ -101,14 +101,19 @@ impl Node {
     pub fn start(server: Server, config: &NodeConfig) -> Result<Self, NodeError> {
         let codec = Arc::new(IdCodec::fresh().map_err(NodeError::Random)?);
         require_free(config.listen, LISTEN)?;
-        config.admin.map_or(Ok(()), |address| require_free(address, ADMIN))?;
+        config
+            .admin
+            .map_or(Ok(()), |address| require_free(address, ADMIN))?;
         let runtime = Runtime::start(&config.runtime)?;
         let handle = runtime.handle();
         let (listeners, address) = bind_shards(config.listen, handle.shards())?;
         let guard = guard(config, address);
         let mut shards = Vec::with_capacity(listeners.len());
         for (shard, listener) in listeners.into_iter().enumerate() {
-            let status = ShardStatus { net: Arc::default(), counters: Arc::default() };
+            let status = ShardStatus {
+                net: Arc::default(),
+                counters: Arc::default(),
+            };
             start_shard(&handle, shard, listener, &status, &server, &guard, &codec);
             shards.push(status);
         }
@@ -118,8 +123,13 @@ impl Node {
             shards,
             started_ns: clock::monotonic_ns(),
         };
-        let mut node =
-            Self { runtime, control: None, listen: address, admin: None, drain: config.drain };
+        let mut node = Self {
+            runtime,
+            control: None,
+            listen: address,
+            admin: None,
+            drain: config.drain,
+        };
         if let Some(address) = config.admin {
             let (control, bound) = start_admin(address, status, node.runtime.plan().control)?;
             (node.control, node.admin) = (Some(control), Some(bound));
@@ -162,8 +172,14 @@ impl Node {
 
 fn guard(config: &NodeConfig, address: SocketAddr) -> Guard {
     let guard = Guard::new(address.ip().is_loopback());
-    let guard = config.allow_hosts.iter().fold(guard, |g, host| g.allow_host(host));
-    config.allow_origins.iter().fold(guard, |g, origin| g.allow_origin(origin))
+    let guard = config
+        .allow_hosts
+        .iter()
+        .fold(guard, |g, host| g.allow_host(host));
+    config
+        .allow_origins
+        .iter()
+        .fold(guard, |g, origin| g.allow_origin(origin))
 }
 
 fn bind(
@@ -173,7 +189,11 @@ fn bind(
 ) -> Result<std::net::TcpListener, NodeError> {
     listen(address, shared).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => NodeError::Taken { address, flag },
-        _ => NodeError::Listen { address, flag, error },
+        _ => NodeError::Listen {
+            address,
+            flag,
+            error,
+        },
     })
 }
 
@@ -191,9 +211,11 @@ fn bind_shards(
     shards: usize,
 ) -> Result<(Vec<std::net::TcpListener>, SocketAddr), NodeError> {
     let first = bind(address, LISTEN, true)?;
-    let bound = first
-        .local_addr()
-        .map_err(|error| NodeError::Listen { address, flag: LISTEN, error })?;
+    let bound = first.local_addr().map_err(|error| NodeError::Listen {
+        address,
+        flag: LISTEN,
+        error,
+    })?;
     let mut listeners = vec![first];
     for _ in 1..shards {
         listeners.push(bind(bound, LISTEN, true)?);

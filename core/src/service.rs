@@ -187,7 +187,10 @@ impl Service {
     /// Answers a request for whose bytes there is no room; the connection must be closed.
     pub fn refuse_overload(&self, out: &mut Vec<u8>) -> Outcome {
         bump(&self.counters.refused_memory);
-        log(503, &"the shard holds its limit of bytes that are not yet requests");
+        log(
+            503,
+            &"the shard holds its limit of bytes that are not yet requests",
+        );
         response::refuse_overload(out);
         Outcome {
             close: true,

@@ -20,7 +20,9 @@ type Work = Box<dyn FnOnce() + Send>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockingError {
     /// The queue holds [`BLOCKING_QUEUE`] jobs.
-    #[error("the blocking pool's queue is full ({BLOCKING_QUEUE} jobs); retry later or raise the number of threads")]
+    #[error(
+        "the blocking pool's queue is full ({BLOCKING_QUEUE} jobs); retry later or raise the number of threads"
+    )]
     Full,
     /// The pool is shutting down, or this thread is no shard.
     #[error("there is no blocking pool here: the runtime is shutting down or this is no shard")]

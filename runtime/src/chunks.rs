@@ -26,7 +26,9 @@ impl<T> Chunks<T> {
         // reference to the vector while it runs foreign code; the element returned lives in a box
         // that is neither moved nor freed before `self`. Watched by ASan over the test suite.
         let chunks = unsafe { &*self.0.get() };
-        chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)
+        chunks
+            .get(index as usize / CHUNK)?
+            .get(index as usize % CHUNK)
     }
 
     /// Appends a chunk, made element by element, and returns it.
@@ -56,7 +58,10 @@ mod tests {
             chunks.grow(|i| i);
         }
         assert!(std::ptr::eq(first, chunks.get(7).unwrap()));
-        assert_eq!((*first, chunks.get(25_600).copied(), chunks.len()), (7, Some(25_600), 25_856));
+        assert_eq!(
+            (*first, chunks.get(25_600).copied(), chunks.len()),
+            (7, Some(25_600), 25_856)
+        );
         assert_eq!(chunks.get(25_856), None);
     }
 }

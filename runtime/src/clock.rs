@@ -2,6 +2,10 @@
 //!
 //! The hot path counts in cycles of the invariant time stamp counter (TSC), because a read costs a
 //! few nanoseconds and no system call; everything that people see is in nanoseconds.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "spans fit 64 bits for 584 years"
+)]
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -35,7 +39,10 @@ pub fn monotonic_ns() -> u64 {
 
 /// The wall clock, for what people read (tool `time`, log lines); never for an interval.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the clock module is where clocks are read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock module is where clocks are read"
+)]
 pub fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
@@ -73,7 +80,7 @@ fn measure_rate() -> Rate {
 
 #[inline]
 fn scale(span: u64, factor: u64) -> u64 {
-    (u128::from(span) * u128::from(factor) >> 32) as u64
+    ((u128::from(span) * u128::from(factor)) >> 32) as u64
 }
 
 /// Measures the rate of the counter now, so that no request pays the 5 ms for it later.
@@ -111,6 +118,9 @@ mod tests {
         while monotonic_ns() - ns0 < 2_000_000 {}
         let (ns, cy) = (monotonic_ns() - ns0, cycles_to_ns(cycles() - cy0));
         let ratio = cy as f64 / ns as f64;
-        assert!((0.9..1.1).contains(&ratio), "{cy} ns by TSC, {ns} ns by CLOCK_MONOTONIC");
+        assert!(
+            (0.9..1.1).contains(&ratio),
+            "{cy} ns by TSC, {ns} ns by CLOCK_MONOTONIC"
+        );
     }
 }

@@ -48,7 +48,10 @@ impl ControlPlane {
             let executor = match executor {
                 Ok(executor) => executor,
                 Err(e) => {
-                    let error = StartError::Executor { shard: usize::MAX, error: e.to_string() };
+                    let error = StartError::Executor {
+                        shard: usize::MAX,
+                        error: e.to_string(),
+                    };
                     let _ = ready.send(Err(error));
                     return;
                 }
@@ -70,9 +73,14 @@ impl ControlPlane {
             });
         };
         let thread = thread::spawn_pinned("control".to_owned(), cpu, body)?;
-        let control = ControlPlane { stop, thread: Some(thread) };
+        let control = ControlPlane {
+            stop,
+            thread: Some(thread),
+        };
         started.recv().unwrap_or_else(|_| {
-            Err(StartError::System(std::io::Error::other("the control plane ended at its start")))
+            Err(StartError::System(std::io::Error::other(
+                "the control plane ended at its start",
+            )))
         })?;
         Ok(control)
     }

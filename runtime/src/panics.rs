@@ -55,7 +55,9 @@ pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
-        let place = PLACE.with_borrow_mut(Option::take).unwrap_or_else(|| "unknown".to_owned());
+        let place = PLACE
+            .with_borrow_mut(Option::take)
+            .unwrap_or_else(|| "unknown".to_owned());
         Caught { message, place }
     })
 }

@@ -40,7 +40,9 @@ pub enum PlacementError {
     #[error("wanted a placement `spread`, `pack` or a CPU list like `2-5,8`, found {0:?}")]
     Unknown(String),
     /// A CPU that is not allowed to this process.
-    #[error("wanted CPU {cpu}, but the mask of this process (taskset, cpuset) allows only {allowed}")]
+    #[error(
+        "wanted CPU {cpu}, but the mask of this process (taskset, cpuset) allows only {allowed}"
+    )]
     NotAllowed {
         /// The CPU asked for.
         cpu: u32,
@@ -102,12 +104,19 @@ impl Plan {
         };
         let count = shards.unwrap_or(rest.len()).min(SHARDS_MAX);
         let cpus: Vec<u32> = rest.iter().copied().cycle().take(count).collect();
-        let blocking: Vec<u32> =
-            allowed.iter().map(|c| c.id).filter(|id| !cpus.contains(id)).collect();
+        let blocking: Vec<u32> = allowed
+            .iter()
+            .map(|c| c.id)
+            .filter(|id| !cpus.contains(id))
+            .collect();
         Ok(Plan {
             control_shared: cpus.contains(&control),
             oversubscribed: count > rest.len(),
-            blocking: if blocking.is_empty() { order.clone() } else { blocking },
+            blocking: if blocking.is_empty() {
+                order.clone()
+            } else {
+                blocking
+            },
             shards: cpus,
             control,
         })
@@ -188,10 +197,16 @@ mod tests {
     #[test]
     fn the_mask_is_respected_and_a_single_cpu_is_shared_openly() {
         let p = plan("3", None, "spread");
-        assert_eq!((p.shards.as_slice(), p.control, p.control_shared), (&[3][..], 3, true));
+        assert_eq!(
+            (p.shards.as_slice(), p.control, p.control_shared),
+            (&[3][..], 3, true)
+        );
         assert_eq!(p.blocking, [3]);
         let p = plan("2-3", Some(3), "spread");
-        assert_eq!((p.shards.as_slice(), p.oversubscribed), (&[3, 3, 3][..], true));
+        assert_eq!(
+            (p.shards.as_slice(), p.oversubscribed),
+            (&[3, 3, 3][..], true)
+        );
     }
 
     #[test]
@@ -199,7 +214,10 @@ mod tests {
         let p = plan("0-3", None, "3,1");
         assert_eq!((p.shards.as_slice(), p.control), (&[1, 3][..], 0));
         let wrong = Plan::make(&host("0-3"), None, &"6".parse().unwrap(), true);
-        assert!(matches!(wrong, Err(PlacementError::NotAllowed { cpu: 6, .. })));
+        assert!(matches!(
+            wrong,
+            Err(PlacementError::NotAllowed { cpu: 6, .. })
+        ));
         assert!("nonsense".parse::<Placement>().is_err());
         assert!(Plan::make(&host("0"), Some(0), &Placement::Spread, true).is_err());
     }

@@ -46,9 +46,15 @@ pub fn register<A: Actor>(name: &str, address: Address<A>) -> Result<(), Registe
         if let Some(held) = registry.names.get(name)
             && is_live(shard, held.id)
         {
-            return Err(RegisterError::Taken { name: name.to_owned(), holder: held.id });
+            return Err(RegisterError::Taken {
+                name: name.to_owned(),
+                holder: held.id,
+            });
         }
-        let entry = Entry { id: address.id(), actor: TypeId::of::<A>() };
+        let entry = Entry {
+            id: address.id(),
+            actor: TypeId::of::<A>(),
+        };
         registry.names.insert(name.into(), entry);
         Ok(())
     })

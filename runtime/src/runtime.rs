@@ -284,27 +284,54 @@ impl Runtime {
         clock::calibrate();
         raise_soft_limits();
         let topology = Topology::host();
-        let plan =
-            Plan::make(&topology, config.shards, &config.placement, config.own_control_cpu)?;
+        let plan = Plan::make(
+            &topology,
+            config.shards,
+            &config.placement,
+            config.own_control_cpu,
+        )?;
         let count = plan.shards.len();
-        let ports = (0..count).map(|_| Port::new().map(Arc::new)).collect::<Result<_, _>>()?;
+        let ports = (0..count)
+            .map(|_| Port::new().map(Arc::new))
+            .collect::<Result<_, _>>()?;
         let (blocking, _) = BlockingPool::start(config.blocking_threads, &plan.blocking)?;
         let id = RUNTIMES.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::new(Shared { id, ports, blocking, phase: AtomicU8::new(0) });
+        let shared = Arc::new(Shared {
+            id,
+            ports,
+            blocking,
+            phase: AtomicU8::new(0),
+        });
         let crowded = plan.oversubscribed || plan.control_shared;
-        let spin = config.spin.unwrap_or(if crowded { Duration::ZERO } else { SPIN });
+        let spin = config
+            .spin
+            .unwrap_or(if crowded { Duration::ZERO } else { SPIN });
         let (ready, started) = crossbeam_channel::bounded(count);
         let mut shards = Vec::with_capacity(count);
         for (index, mesh) in full_mesh(count).into_iter().enumerate() {
-            let seat = Seat { index, mesh, shared: shared.clone(), spin, ready: ready.clone() };
+            let seat = Seat {
+                index,
+                mesh,
+                shared: shared.clone(),
+                spin,
+                ready: ready.clone(),
+            };
             let name = format!("shard-{index}");
-            shards.push(thread::spawn_pinned(name, plan.shards[index], move || seat.run())?);
+            shards.push(thread::spawn_pinned(name, plan.shards[index], move || {
+                seat.run()
+            })?);
         }
         drop(ready);
-        let runtime = Runtime { handle: Handle(shared), plan, shards };
+        let runtime = Runtime {
+            handle: Handle(shared),
+            plan,
+            shards,
+        };
         for _ in 0..count {
             started.recv().unwrap_or_else(|_| {
-                Err(StartError::System(io::Error::other("a shard ended while it started")))
+                Err(StartError::System(io::Error::other(
+                    "a shard ended while it started",
+                )))
             })?;
         }
         Ok(runtime)
@@ -331,13 +358,20 @@ impl Runtime {
             thread::pause(Duration::from_millis(1));
         }
         let tasks_dropped = self.tasks_alive();
-        ShutdownReport { tasks_dropped, threads_lost: self.stop() }
+        ShutdownReport {
+            tasks_dropped,
+            threads_lost: self.stop(),
+        }
     }
 
     fn tasks_alive(&self) -> u64 {
         let alive = |port: &Arc<Port>| {
             let injected = port.injected.load(Ordering::Acquire) as u64;
-            let ShardStats { tasks_spawned, tasks_ended, .. } = &port.stats;
+            let ShardStats {
+                tasks_spawned,
+                tasks_ended,
+                ..
+            } = &port.stats;
             injected + tasks_spawned.get().saturating_sub(tasks_ended.get())
         };
         self.handle.0.ports.iter().map(alive).sum()
@@ -361,7 +395,13 @@ fn raise_soft_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     for resource in [Resource::Memlock, Resource::Nofile] {
         let Rlimit { maximum, .. } = getrlimit(resource);
-        let _ = setrlimit(resource, Rlimit { current: maximum, maximum });
+        let _ = setrlimit(
+            resource,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        );
     }
 }
 
@@ -383,7 +423,13 @@ const GLOMMIO_PREEMPT: Duration = Duration::from_millis(10);
 
 impl Seat {
     fn run(self) {
-        let Seat { index, mesh, shared, spin, ready } = self;
+        let Seat {
+            index,
+            mesh,
+            shared,
+            spin,
+            ready,
+        } = self;
         let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
             .name("shard")
             .ring_depth(GLOMMIO_RING)
@@ -394,7 +440,10 @@ impl Seat {
             Ok(executor) => executor,
             Err(e) => {
                 let error = e.to_string();
-                let _ = ready.send(Err(StartError::Executor { shard: index, error }));
+                let _ = ready.send(Err(StartError::Executor {
+                    shard: index,
+                    error,
+                }));
                 return;
             }
         };
@@ -404,7 +453,10 @@ impl Seat {
             let driver = match Driver::new(&shared.ports[index].wake_fd) {
                 Ok(driver) => driver,
                 Err(error) => {
-                    let _ = ready.send(Err(StartError::Driver { shard: index, error }));
+                    let _ = ready.send(Err(StartError::Driver {
+                        shard: index,
+                        error,
+                    }));
                     return;
                 }
             };

@@ -1,5 +1,9 @@
 //! What a shard tells about itself: counters and histograms that it alone writes and anybody may
 //! read, without a lock and without a locked instruction.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "buckets and ranks are bounded above"
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +18,10 @@ impl Counter {
     /// Adds `n`; only the owning shard calls this.
     #[inline(always)]
     pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
 
     /// Sets a gauge; only the owning shard calls this.
@@ -44,7 +51,10 @@ pub struct Histogram {
 impl Default for Histogram {
     fn default() -> Self {
         let buckets = (0..BUCKETS).map(|_| Counter::default()).collect();
-        Histogram { buckets, max: Counter::default() }
+        Histogram {
+            buckets,
+            max: Counter::default(),
+        }
     }
 }
 
@@ -131,7 +141,10 @@ impl Snapshot {
         for (now, before) in counts.iter_mut().zip(&earlier.counts) {
             *now = now.saturating_sub(*before);
         }
-        Snapshot { counts, max: self.max }
+        Snapshot {
+            counts,
+            max: self.max,
+        }
     }
 
     /// Adds the counts of another shard.
@@ -213,7 +226,10 @@ impl ShardStats {
     /// Queue delay and turn time of one class.
     #[must_use]
     pub fn of_class(&self, class: Class) -> (Snapshot, Snapshot) {
-        (self.queue_delay[class as usize].snapshot(), self.turn[class as usize].snapshot())
+        (
+            self.queue_delay[class as usize].snapshot(),
+            self.turn[class as usize].snapshot(),
+        )
     }
 }
 
@@ -229,7 +245,10 @@ mod tests {
             let bucket = Histogram::bucket(v);
             let upper = Histogram::upper(bucket);
             assert!(upper >= v, "{v} in bucket {bucket} up to {upper}");
-            assert!(upper - v <= v / 8 + 1, "{v} in bucket {bucket} up to {upper}");
+            assert!(
+                upper - v <= v / 8 + 1,
+                "{v} in bucket {bucket} up to {upper}"
+            );
         }
         assert!(Histogram::bucket(u64::MAX) < BUCKETS);
     }
@@ -244,7 +263,10 @@ mod tests {
         assert_eq!(s.count(), 1000);
         let median = s.quantile_ns(0.5).unwrap();
         let want = clock::cycles_to_ns(500_000);
-        assert!(median >= want && median <= want + want / 7, "{median} for {want}");
+        assert!(
+            median >= want && median <= want + want / 7,
+            "{median} for {want}"
+        );
         assert_eq!(Snapshot::default().quantile_ns(0.5), None);
     }
 }

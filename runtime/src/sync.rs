@@ -1,5 +1,5 @@
-//! The atomics and cells of the lock-free parts, exchanged for loom's under `--cfg ninefold_loom`, so that
-//! the model checker explores the real ring and the real doorbell.
+//! The atomics and cells of the lock-free parts, exchanged for loom's under `--cfg ninefold_loom`,
+//! so that the model checker explores the real ring and the real doorbell.
 
 #[cfg(ninefold_loom)]
 pub(crate) use loom::sync::{

@@ -114,7 +114,10 @@ unsafe fn poll<F: Future<Output = ()>>(body: *mut ()) -> bool {
     unsafe {
         let body = &mut *body.cast::<TaskBody<F>>();
         let future = Pin::new_unchecked(&mut body.future);
-        matches!(future.poll(&mut Context::from_waker(&body.waker)), Poll::Ready(()))
+        matches!(
+            future.poll(&mut Context::from_waker(&body.waker)),
+            Poll::Ready(())
+        )
     }
 }
 
@@ -129,13 +132,17 @@ unsafe fn destroy<F>(body: *mut ()) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpawnError {
     /// The shard holds [`crate::limits::ACTORS_MAX`] actors and tasks.
-    #[error("wanted room for one more actor or task, the shard holds its limit of {limit}; stop some first")]
+    #[error(
+        "wanted room for one more actor or task, the shard holds its limit of {limit}; stop some first"
+    )]
     Full {
         /// The limit.
         limit: u32,
     },
     /// The calling thread is not a shard.
-    #[error("wanted to spawn on the current shard, but this thread is not a shard; use Handle::spawn_on")]
+    #[error(
+        "wanted to spawn on the current shard, but this thread is not a shard; use Handle::spawn_on"
+    )]
     OffShard,
     /// The shard is shutting down.
     #[error("the shard is shutting down and takes nothing new")]
@@ -176,7 +183,10 @@ pub(crate) fn spawn<F: Future<Output = ()> + 'static>(
         key,
         queued: AtomicBool::new(false),
     });
-    let body = Box::new(TaskBody { waker: waker.into(), future });
+    let body = Box::new(TaskBody {
+        waker: waker.into(),
+        future,
+    });
     slot.body.set(Box::into_raw(body).cast());
     slot.vtable.set(Some(Glue::<F>::VTABLE));
     slot.class.set(class);

@@ -9,7 +9,10 @@ use std::time::Duration;
 /// # Errors
 /// The system's error when no thread can be made. A CPU that cannot be pinned to is logged: the
 /// thread then runs where the kernel likes.
-#[expect(clippy::disallowed_methods, reason = "the thread module is where threads start")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread module is where threads start"
+)]
 pub fn spawn_pinned<T: Send + 'static>(
     name: String,
     cpu: u32,
@@ -25,7 +28,10 @@ pub fn spawn_pinned<T: Send + 'static>(
 ///
 /// # Errors
 /// The system's error when no thread can be made.
-#[expect(clippy::disallowed_methods, reason = "the thread module is where threads start")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread module is where threads start"
+)]
 pub fn spawn_on_set<T: Send + 'static>(
     name: String,
     cpus: Vec<u32>,
@@ -46,12 +52,18 @@ pub fn spawn_on_set<T: Send + 'static>(
 /// Pins the calling thread to `cpu`.
 pub fn pin(cpu: u32) {
     if !core_affinity::set_for_current(core_affinity::CoreId { id: cpu as usize }) {
-        tracing::warn!(cpu, "could not pin a thread: it runs where the kernel puts it");
+        tracing::warn!(
+            cpu,
+            "could not pin a thread: it runs where the kernel puts it"
+        );
     }
 }
 
 /// Sleeps on a thread that is no shard (starter, control of shutdown).
-#[expect(clippy::disallowed_methods, reason = "the thread module is where threads wait")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread module is where threads wait"
+)]
 pub fn pause(d: Duration) {
     std::thread::sleep(d);
 }

@@ -3,6 +3,10 @@
 //! Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987: four levels of 256 slots with
 //! a tick of 2^16 ns (65.5 us), so 65 us, 16.8 ms, 4.3 s and 18 min a slot, 78 h in all. A timer
 //! never fires early and fires at most one tick late, plus the wait for the shard.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "digits of a tick and lists are below 2^10"
+)]
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -101,7 +105,9 @@ impl Wheel {
     }
 
     fn entry(&mut self, key: TimerKey) -> Option<&mut Entry> {
-        self.entries.get_mut(key.index as usize).filter(|e| e.generation == key.generation)
+        self.entries
+            .get_mut(key.index as usize)
+            .filter(|e| e.generation == key.generation)
     }
 
     /// Files an entry by the highest digit in which its deadline differs from the present tick.
@@ -122,7 +128,9 @@ impl Wheel {
     }
 
     fn unlink(&mut self, index: u32) {
-        let Entry { prev, next, list, .. } = self.entries[index as usize];
+        let Entry {
+            prev, next, list, ..
+        } = self.entries[index as usize];
         if next != NIL {
             self.entries[next as usize].prev = prev;
         }
@@ -256,7 +264,9 @@ pub(crate) fn fire(shard: &Shard, now_ns: u64) -> usize {
     shard.timers.borrow_mut().turn(now_ns);
     let mut fired = 0;
     while fired < TIMERS_DRAIN {
-        let Some(action) = shard.timers.borrow_mut().next_due() else { break };
+        let Some(action) = shard.timers.borrow_mut().next_due() else {
+            break;
+        };
         match action {
             Action::Wake(wakee) => wakee.wake(),
             Action::Job(job) => shard.run_caught("timer", job),
@@ -281,7 +291,10 @@ pub(crate) fn start_job(shard: &Shard, delay: Duration, job: impl FnOnce() + 'st
 fn start_action(shard: &Shard, delay: Duration, action: Action) -> TimerKey {
     let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
     let deadline = shard.now_ns().saturating_add(delay);
-    shard.timers.borrow_mut().start(deadline.min(u64::MAX >> 1), action)
+    shard
+        .timers
+        .borrow_mut()
+        .start(deadline.min(u64::MAX >> 1), action)
 }
 
 /// Whether a timer of [`start`] has fired; it must be cancelled all the same.
@@ -292,7 +305,11 @@ pub(crate) fn has_fired(shard: &Shard, key: TimerKey) -> bool {
 /// Notes the task that polls now, which may not be the one that started the timer.
 pub(crate) fn renote(shard: &Shard, key: TimerKey, cx: &mut Context<'_>) {
     let mut wheel = shard.timers.borrow_mut();
-    if let Some(Entry { action: Action::Wake(wakee), .. }) = wheel.entry(key) {
+    if let Some(Entry {
+        action: Action::Wake(wakee),
+        ..
+    }) = wheel.entry(key)
+    {
         wakee.note(cx);
     }
 }
@@ -332,7 +349,11 @@ impl Future for Sleep {
                 has_fired(shard, key)
             }
         });
-        if done == Some(false) { Poll::Pending } else { Poll::Ready(()) }
+        if done == Some(false) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     }
 }
 

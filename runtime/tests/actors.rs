@@ -1,4 +1,13 @@
 //! Actors on real shards: casts, calls, refusals, classes, panics, supervision, registry, timers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait and measure from outside the runtime"
+)]
 
 mod support;
 
@@ -97,14 +106,20 @@ fn casts_arrive_in_order_and_calls_are_answered() {
             counter.cast(Add(n)).unwrap();
         }
         assert_eq!(counter.call(Total, SECOND).await, Ok(499_500));
-        assert_eq!(counter.call(Seen, SECOND).await.unwrap(), (0..1000).collect::<Vec<_>>());
+        assert_eq!(
+            counter.call(Seen, SECOND).await.unwrap(),
+            (0..1000).collect::<Vec<_>>()
+        );
     });
 }
 
 #[test]
 fn a_full_mailbox_hands_the_message_back_and_high_messages_have_their_own_room() {
     on_shards(1, || async {
-        let options = SpawnOptions { capacity: 4, ..SpawnOptions::default() };
+        let options = SpawnOptions {
+            capacity: 4,
+            ..SpawnOptions::default()
+        };
         let counter = spawn_actor(options, Counter::default()).unwrap();
         for n in 0..4 {
             counter.cast(Add(n)).unwrap();
@@ -114,7 +129,10 @@ fn a_full_mailbox_hands_the_message_back_and_high_messages_have_their_own_room()
             other => panic!("wanted Full(Add(77)), found {:?}", other.is_ok()),
         }
         // The high message overtakes all four: it sees nothing handled.
-        assert_eq!(counter.call(Urgent, SECOND).await.unwrap(), Vec::<u64>::new());
+        assert_eq!(
+            counter.call(Urgent, SECOND).await.unwrap(),
+            Vec::<u64>::new()
+        );
         assert_eq!(counter.call(Total, SECOND).await.unwrap(), 6);
     });
 }
@@ -123,7 +141,9 @@ fn a_full_mailbox_hands_the_message_back_and_high_messages_have_their_own_room()
 fn a_panic_restarts_the_child_in_place_and_loses_only_its_message() {
     on_shards(1, || async {
         let supervisor = Supervisor::new("test", Intensity::default());
-        let counter = supervisor.spawn(SpawnOptions::default(), Counter::default).unwrap();
+        let counter = supervisor
+            .spawn(SpawnOptions::default(), Counter::default)
+            .unwrap();
         counter.cast(Add(1)).unwrap();
         let boom = counter.call(Boom, SECOND);
         counter.cast(Add(10)).unwrap();
@@ -136,9 +156,14 @@ fn a_panic_restarts_the_child_in_place_and_loses_only_its_message() {
 #[test]
 fn restart_intensity_is_respected() {
     on_shards(1, || async {
-        let intensity = Intensity { restarts: 3, within: Duration::from_secs(60) };
+        let intensity = Intensity {
+            restarts: 3,
+            within: Duration::from_secs(60),
+        };
         let supervisor = Supervisor::new("test", intensity);
-        let counter = supervisor.spawn(SpawnOptions::default(), Counter::default).unwrap();
+        let counter = supervisor
+            .spawn(SpawnOptions::default(), Counter::default)
+            .unwrap();
         for _ in 0..4 {
             assert_eq!(counter.call(Boom, SECOND).await, Err(CallError::Panicked));
         }
@@ -154,7 +179,10 @@ fn a_stopped_actor_refuses_and_tells_those_who_wait() {
         counter.cast(Stop).unwrap();
         let waiting = counter.call(Total, SECOND);
         assert!(matches!(waiting.await, Err(CallError::Stopped)));
-        assert!(matches!(counter.call(Total, SECOND).await, Err(CallError::Closed(Total))));
+        assert!(matches!(
+            counter.call(Total, SECOND).await,
+            Err(CallError::Closed(Total))
+        ));
     });
 }
 
@@ -176,7 +204,9 @@ fn a_call_times_out() {
         ninefold_runtime::current_handle()
             .unwrap()
             .spawn_on(1, move || async move {
-                address.send(spawn_actor(SpawnOptions::default(), Slow).unwrap()).unwrap();
+                address
+                    .send(spawn_actor(SpawnOptions::default(), Slow).unwrap())
+                    .unwrap();
             })
             .unwrap();
         let slow = loop {
@@ -254,7 +284,11 @@ fn an_address_from_parts_is_checked_before_it_is_served() {
         assert_eq!(same.call(Total, SECOND).await, Ok(0));
         let wrong = Address::<Other>::from_parts(shard, index, generation).unwrap();
         assert!(wrong.call(Total, SECOND).await.is_err());
-        for guess in [(9, index, generation), (shard, 1 << 20, generation), (shard, index, 99)] {
+        for guess in [
+            (9, index, generation),
+            (shard, 1 << 20, generation),
+            (shard, index, 99),
+        ] {
             let stray = Address::<Counter>::from_parts(guess.0, guess.1, guess.2).unwrap();
             assert!(stray.call(Total, SECOND).await.is_err());
         }

@@ -1,6 +1,15 @@
 //! The mesh's lock-free parts under loom: every interleaving of small models.
 //!
 //! `RUSTFLAGS="--cfg ninefold_loom" cargo test --release -p ninefold-runtime --test loom_mesh`
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait and measure from outside the runtime"
+)]
 #![cfg(ninefold_loom)]
 
 use loom::sync::Arc;
@@ -87,7 +96,10 @@ fn no_wake_up_is_lost() {
         if got.is_none() && doorbell.try_sleep() {
             // Asleep: from here on the sender must either have been seen or must wake.
             sender.join().unwrap();
-            assert!(woken.load(Ordering::Acquire), "asleep, and nobody woke the shard");
+            assert!(
+                woken.load(Ordering::Acquire),
+                "asleep, and nobody woke the shard"
+            );
             assert_ne!(doorbell.take(Lane::Bulk), 0);
             got = consumer.pop();
         } else {

@@ -1,4 +1,13 @@
 //! Messages between shards: order, refusal without loss, answers, wake-ups, death on the way.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait and measure from outside the runtime"
+)]
 
 mod support;
 
@@ -78,7 +87,8 @@ impl Handler<Die> for Sink {
 async fn sink_on(shard: usize, options: SpawnOptions) -> Address<Sink> {
     let (tell, told) = std::sync::mpsc::channel();
     let spawn = move || async move {
-        tell.send(spawn_actor(options, Sink::default()).unwrap()).unwrap();
+        tell.send(spawn_actor(options, Sink::default()).unwrap())
+            .unwrap();
     };
     current_handle().unwrap().spawn_on(shard, spawn).unwrap();
     loop {
@@ -93,7 +103,14 @@ async fn sink_on(shard: usize, options: SpawnOptions) -> Address<Sink> {
 fn a_stream_arrives_whole_and_in_order_through_refusals() {
     const MESSAGES: u64 = 100_000;
     on_shards(2, || async {
-        let sink = sink_on(1, SpawnOptions { capacity: 64, ..SpawnOptions::default() }).await;
+        let sink = sink_on(
+            1,
+            SpawnOptions {
+                capacity: 64,
+                ..SpawnOptions::default()
+            },
+        )
+        .await;
         let mut refused = 0_u64;
         for n in 0..MESSAGES {
             let mut number = Number(n);
@@ -111,7 +128,10 @@ fn a_stream_arrives_whole_and_in_order_through_refusals() {
                 break;
             }
         }
-        assert!(refused > 0, "a mailbox of 64 never refused {MESSAGES} messages");
+        assert!(
+            refused > 0,
+            "a mailbox of 64 never refused {MESSAGES} messages"
+        );
     });
 }
 
@@ -123,7 +143,10 @@ fn calls_cross_and_come_back_whatever_their_size() {
             let sink = sink_on(shard.into(), SpawnOptions::default()).await;
             assert_eq!(sink.call(Shout, SECOND).await, Ok(shard));
             let large = std::array::from_fn(|i| i as u64);
-            assert_eq!(sink.call(Large(large), SECOND).await, Ok(large.map(|n| n + 1)));
+            assert_eq!(
+                sink.call(Large(large), SECOND).await,
+                Ok(large.map(|n| n + 1))
+            );
             for n in 0..1000 {
                 sink.cast(Number(n)).unwrap();
                 if n % 100 == 99 {
@@ -164,7 +187,14 @@ fn messages_to_a_dead_actor_are_counted_and_calls_told() {
 fn answers_are_never_refused_however_many_come_at_once() {
     const CALLS: usize = 2_000;
     on_shards(2, || async {
-        let sink = sink_on(1, SpawnOptions { capacity: 4096, ..SpawnOptions::default() }).await;
+        let sink = sink_on(
+            1,
+            SpawnOptions {
+                capacity: 4096,
+                ..SpawnOptions::default()
+            },
+        )
+        .await;
         let mut waiting = Vec::new();
         while waiting.len() < CALLS {
             let call = sink.call(Report, SECOND * 5);

@@ -1,4 +1,13 @@
 //! The end: drain, deadline, order, and the blocking pool.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait and measure from outside the runtime"
+)]
 
 mod support;
 
@@ -13,7 +22,11 @@ use ninefold_runtime::{
 use support::on_shards;
 
 fn start(shards: usize) -> Runtime {
-    Runtime::start(&Config { shards: Some(shards), ..Config::default() }).expect("a runtime")
+    Runtime::start(&Config {
+        shards: Some(shards),
+        ..Config::default()
+    })
+    .expect("a runtime")
 }
 
 #[test]
@@ -49,14 +62,18 @@ fn what_does_not_finish_is_dropped_at_the_deadline() {
         let _guard = guard;
         std::future::pending::<()>().await;
     };
-    runtime.handle().run_on(0, || yield_now()).unwrap();
+    runtime.handle().run_on(0, yield_now).unwrap();
     runtime.handle().spawn_on(0, forever).unwrap();
-    runtime.handle().run_on(0, || yield_now()).unwrap();
+    runtime.handle().run_on(0, yield_now).unwrap();
     let started = Instant::now();
     let report = runtime.shutdown(Duration::from_millis(50));
     assert_eq!(report.tasks_dropped, 1);
     assert!(started.elapsed() >= Duration::from_millis(50));
-    assert_eq!(dropped.load(Ordering::SeqCst), 1, "its state is dropped on its own shard");
+    assert_eq!(
+        dropped.load(Ordering::SeqCst),
+        1,
+        "its state is dropped on its own shard"
+    );
 }
 
 #[test]
@@ -86,7 +103,10 @@ fn actors_stop_newest_first_and_say_goodbye() {
 fn blocking_work_runs_elsewhere_and_its_panic_stays_there() {
     on_shards(1, || async {
         let here = std::thread::current().id();
-        assert_ne!(blocking(|| std::thread::current().id()).await.unwrap(), here);
+        assert_ne!(
+            blocking(|| std::thread::current().id()).await.unwrap(),
+            here
+        );
         let panicked = blocking(|| -> u32 { panic!("in the pool") }).await;
         assert!(matches!(panicked, Err(BlockingError::Panicked(c)) if c.message == "in the pool"));
         // While the pool sleeps, the shard does not.

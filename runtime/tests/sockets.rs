@@ -1,4 +1,13 @@
 //! The shard's io_uring under real sockets: bytes, order, limits, errors, closing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait and measure from outside the runtime"
+)]
 
 mod support;
 
@@ -12,7 +21,11 @@ use ninefold_runtime::{Config, Handle, Runtime, sleep, spawn_local, timeout};
 use support::SECOND;
 
 fn start(shards: usize) -> Runtime {
-    Runtime::start(&Config { shards: Some(shards), ..Config::default() }).expect("a runtime")
+    Runtime::start(&Config {
+        shards: Some(shards),
+        ..Config::default()
+    })
+    .expect("a runtime")
 }
 
 /// Listens on shard 0 and runs `serve` for each connection.
@@ -107,7 +120,7 @@ fn a_reader_that_is_behind_pauses_its_peer_and_loses_nothing() {
             while let Ok(Some(bytes)) = stream.receive().await {
                 assert!(bytes.iter().all(|&b| b == 9));
                 total += bytes.len();
-                if total % 5 == 0 {
+                if total.is_multiple_of(5) {
                     sleep(Duration::from_micros(100)).await;
                 }
             }
@@ -163,11 +176,14 @@ fn shards_share_a_port_and_a_taken_port_is_refused() {
     let first = listen("127.0.0.1:0".parse().unwrap(), true).unwrap();
     let address = first.local_addr().unwrap();
     assert!(listen(address, false).is_err());
-    for (shard, listener) in [first, listen(address, true).unwrap()].into_iter().enumerate() {
+    for (shard, listener) in [first, listen(address, true).unwrap()]
+        .into_iter()
+        .enumerate()
+    {
         let accept = move || async move {
             let mut listener = TcpListener::from_std(listener).unwrap();
             while let Ok(mut stream) = listener.accept().await {
-                stream.send(vec![shard as u8]).unwrap();
+                stream.send(vec![u8::try_from(shard).unwrap()]).unwrap();
                 spawn_local(async move { stream.flushed().await.unwrap() }).unwrap();
             }
         };
@@ -179,5 +195,8 @@ fn shards_share_a_port_and_a_taken_port_is_refused() {
         connect(address).read_exact(&mut answer).unwrap();
         served[answer[0] as usize] += 1;
     }
-    assert!(served.iter().all(|&n| n > 20), "the kernel spreads connections: {served:?}");
+    assert!(
+        served.iter().all(|&n| n > 20),
+        "the kernel spreads connections: {served:?}"
+    );
 }

@@ -75,7 +75,12 @@ impl Snapshot {
             let mut at = 0;
             let mut put = |name, help, kind, value| {
                 if shard == 0 {
-                    rows.push(Row { name, help, kind, values: vec![value] });
+                    rows.push(Row {
+                        name,
+                        help,
+                        kind,
+                        values: vec![value],
+                    });
                 } else if let Some(row) = rows.get_mut(at) {
                     row.values.push(value);
                 }
@@ -85,7 +90,12 @@ impl Snapshot {
                 stats.each(|name, kind, help, value| put(name, help, kind, value));
             }
             status.net.each(&mut |name, is_gauge, help, value| {
-                put(name, help, if is_gauge { Kind::Gauge } else { Kind::Counter }, value);
+                put(
+                    name,
+                    help,
+                    if is_gauge { Kind::Gauge } else { Kind::Counter },
+                    value,
+                );
             });
             status.counters.each(&mut |name, value| {
                 put(name, "Requests and refusals by kind.", Kind::Counter, value);
@@ -97,19 +107,27 @@ impl Snapshot {
     /// Percentiles since start of how long messages waited and turns lasted.
     fn encode_spans(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let spans = [
-            ("queue_delay", "Time the oldest message of a turn waited for it.", true),
+            (
+                "queue_delay",
+                "Time the oldest message of a turn waited for it.",
+                true,
+            ),
             ("turn", "Time a turn held its shard.", false),
         ];
         for (name, help, is_delay) in spans {
             let kind = ConstGauge::new(0.0_f64).metric_type();
             let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;
             for shard in 0..self.0.shards.len() {
-                let Some(stats) = self.0.handle.stats(shard) else { continue };
+                let Some(stats) = self.0.handle.stats(shard) else {
+                    continue;
+                };
                 for class in Class::ALL {
                     let (delay, turn) = stats.of_class(class);
                     let snapshot = if is_delay { delay } else { turn };
                     for (label, q) in QUANTILES {
-                        let Some(ns) = snapshot.quantile_ns(q) else { continue };
+                        let Some(ns) = snapshot.quantile_ns(q) else {
+                            continue;
+                        };
                         let labels = [
                             ("shard", shard.to_string()),
                             ("class", class.name().to_owned()),

@@ -76,13 +76,22 @@ pub(crate) async fn serve(listener: glommio::net::TcpListener, status: Arc<Statu
 fn route(request: &Request<Incoming>, status: &Arc<Status>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match request.uri().path() {
         "/health" => {
             let (healthy, body) = status.health();
-            json(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, body)
+            json(
+                if healthy {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                },
+                body,
+            )
         }
         "/ready" if status.is_ready() => text(StatusCode::OK, "ready\n"),
         "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -91,7 +100,10 @@ fn route(request: &Request<Incoming>, status: &Arc<Status>) -> Response<Full<Byt
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
             metrics::render(status),
         ),
-        _ => text(StatusCode::NOT_FOUND, "there are /health, /ready and /metrics\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /health, /ready and /metrics\n",
+        ),
     }
 }
 

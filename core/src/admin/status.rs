@@ -59,7 +59,9 @@ impl Status {
     /// Whether every shard turns, and a JSON document that says so.
     pub(crate) fn health(&self) -> (bool, String) {
         let now_ns = clock::monotonic_ns();
-        let shards: Vec<_> = (0..self.shards.len()).map(|s| self.shard_health(s, now_ns)).collect();
+        let shards: Vec<_> = (0..self.shards.len())
+            .map(|s| self.shard_health(s, now_ns))
+            .collect();
         let healthy = shards.iter().all(|s| s.status == "ok");
         let health = Health {
             status: if healthy { "ok" } else { "stuck" },

@@ -26,7 +26,11 @@ impl Secret {
 
     /// Compares in a time that does not depend on where the two differ.
     pub(crate) fn matches(self, other: Self) -> bool {
-        let differing = self.0.iter().zip(other.0).fold(0, |acc, (a, b)| acc | (a ^ b));
+        let differing = self
+            .0
+            .iter()
+            .zip(other.0)
+            .fold(0, |acc, (a, b)| acc | (a ^ b));
         std::hint::black_box(differing) == 0
     }
 }
@@ -80,7 +84,14 @@ impl IdCodec {
         }
         let word = |at: usize| Some(u32::from_le_bytes(block[at..at + 4].try_into().ok()?));
         let shard = u16::from_le_bytes([block[0], block[1]]);
-        Some((Route { shard, index: word(2)?, generation: word(6)? }, secret))
+        Some((
+            Route {
+                shard,
+                index: word(2)?,
+                generation: word(6)?,
+            },
+            secret,
+        ))
     }
 }
 
@@ -88,7 +99,11 @@ impl IdCodec {
 mod tests {
     use super::*;
 
-    const ROUTE: Route = Route { shard: 3, index: 70_000, generation: 9 };
+    const ROUTE: Route = Route {
+        shard: 3,
+        index: 70_000,
+        generation: 9,
+    };
 
     #[test]
     fn ids_lead_back_to_their_route_and_nowhere_else() {
@@ -101,14 +116,24 @@ mod tests {
         assert!(read.matches(secret));
         assert!(!read.matches(Secret::fresh().unwrap()));
         let other = IdCodec::fresh().unwrap();
-        assert!(other.decode(&id).is_none(), "another key reads another route");
+        assert!(
+            other.decode(&id).is_none(),
+            "another key reads another route"
+        );
     }
 
     #[test]
     fn what_is_no_id_is_refused() {
         let codec = IdCodec::fresh().unwrap();
         let id = codec.encode(ROUTE, Secret::fresh().unwrap());
-        for wrong in ["", "x", &id[1..], &format!("{id}A"), &"A".repeat(43), &"=".repeat(43)] {
+        for wrong in [
+            "",
+            "x",
+            &id[1..],
+            &format!("{id}A"),
+            &"A".repeat(43),
+            &"=".repeat(43),
+        ] {
             assert!(codec.decode(wrong).is_none(), "{wrong:?}");
         }
     }

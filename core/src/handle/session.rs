@@ -91,7 +91,10 @@ impl Handler<Ask> for Session {
             Want::Initialized => self.initialized = true,
             Want::Close => context.stop(),
         }
-        Some(SessionView { version: self.version, initialized: self.initialized })
+        Some(SessionView {
+            version: self.version,
+            initialized: self.initialized,
+        })
     }
 }
 
@@ -99,7 +102,10 @@ impl Handler<Reap> for Session {
     fn handle(&mut self, _: Reap, context: &mut Context<'_, Self>) {
         let unused_ns = clock::monotonic_ns().saturating_sub(self.used_ns);
         if unused_ns >= self.idle_ns {
-            tracing::debug!(unused_s = unused_ns / 1_000_000_000, "a session ended unused");
+            tracing::debug!(
+                unused_s = unused_ns / 1_000_000_000,
+                "a session ended unused"
+            );
             context.stop();
         } else {
             context.send_after(Duration::from_nanos(self.idle_ns - unused_ns), Reap);
@@ -132,7 +138,11 @@ impl ShardSessions {
 
     async fn ask(&self, id: &str, want: Want) -> Result<SessionView, SessionError> {
         let (route, secret) = self.codec.decode(id).ok_or(SessionError::Unknown)?;
-        let Route { shard, index, generation } = route;
+        let Route {
+            shard,
+            index,
+            generation,
+        } = route;
         let session = Address::<Session>::from_parts(shard, index, generation)
             .ok_or(SessionError::Unavailable)?;
         match session.call(Ask { secret, want }, ANSWER_WITHIN).await {
@@ -155,11 +165,21 @@ impl Sessions for ShardSessions {
             idle_ns: u64::try_from(self.idle.as_nanos()).unwrap_or(u64::MAX),
             _seat: seat,
         };
-        let options = SpawnOptions { capacity: MAILBOX, ..SpawnOptions::default() };
+        let options = SpawnOptions {
+            capacity: MAILBOX,
+            ..SpawnOptions::default()
+        };
         let address = spawn_actor(options, session).map_err(|_| SessionError::Full)?;
         let (shard, index, generation) = address.id().to_parts();
         tracing::debug!(client = %facts.client, version = facts.version.as_str(), "session opened");
-        let id = self.codec.encode(Route { shard, index, generation }, secret);
+        let id = self.codec.encode(
+            Route {
+                shard,
+                index,
+                generation,
+            },
+            secret,
+        );
         SessionId::new(id).ok_or(SessionError::Unavailable)
     }
 

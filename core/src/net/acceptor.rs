@@ -47,7 +47,10 @@ fn admit(stream: TcpStream, seat: &Rc<ShardSeat>) {
     let limit = seat.service.server().limits().connections_per_shard;
     if seat.open.get() >= limit {
         seat.stats.refused_connections.add(1);
-        tracing::debug!(limit, "connection closed at accept: the shard holds its limit");
+        tracing::debug!(
+            limit,
+            "connection closed at accept: the shard holds its limit"
+        );
         return;
     }
     let connection = Connection::new(stream, seat.clone());

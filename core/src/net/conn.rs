@@ -49,7 +49,9 @@ pub(super) struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.seat.open.set(self.seat.open.get() - 1);
-        self.seat.gathered.set(self.seat.gathered.get() - self.counted_bytes);
+        self.seat
+            .gathered
+            .set(self.seat.gathered.get() - self.counted_bytes);
     }
 }
 
@@ -124,8 +126,9 @@ impl Connection {
         let arena = seat.arenas.take();
         let close = {
             let (head, body) = frame.split(self.inbox.bytes());
-            let respond =
-                seat.service.respond(&head, body, &arena, &seat.sessions, &mut self.out);
+            let respond = seat
+                .service
+                .respond(&head, body, &arena, &seat.sessions, &mut self.out);
             // The state of the request lives in its arena, so that the connection's own state
             // stays small while it is idle.
             let respond = bumpalo::boxed::Box::pin_in(respond, &arena);
@@ -146,7 +149,11 @@ impl Connection {
 
     /// Waits for more bytes, under the deadline of what is awaited.
     async fn receive_more(&mut self, awaiting: Awaiting) -> Result<(), End> {
-        if let Awaiting::Body { send_continue: true, .. } = awaiting {
+        if let Awaiting::Body {
+            send_continue: true,
+            ..
+        } = awaiting
+        {
             self.out.extend_from_slice(CONTINUE);
         }
         self.send_out().await.map_err(|_| End::Closed)?;
@@ -185,13 +192,19 @@ impl Connection {
             self.since_ns = now_ns;
         }
         let limits = self.seat.service.server().limits();
-        let allowed_ms = if body { limits.body_deadline_ms } else { limits.header_deadline_ms };
+        let allowed_ms = if body {
+            limits.body_deadline_ms
+        } else {
+            limits.header_deadline_ms
+        };
         Duration::from_millis(allowed_ms)
             .saturating_sub(Duration::from_nanos(now_ns.saturating_sub(self.since_ns)))
     }
 
     fn take_in(&mut self, received: io::Result<Option<RecvBuf>>) -> Result<(), End> {
-        let Ok(Some(buffer)) = received else { return Err(End::Closed) };
+        let Ok(Some(buffer)) = received else {
+            return Err(End::Closed);
+        };
         self.inbox.push(buffer);
         self.count_gathered();
         if self.seat.gathered.get() > self.limits().inbox_bytes_per_shard
@@ -205,7 +218,9 @@ impl Connection {
 
     fn count_gathered(&mut self) {
         let now = self.inbox.gathered_bytes();
-        self.seat.gathered.set(self.seat.gathered.get() + now - self.counted_bytes);
+        self.seat
+            .gathered
+            .set(self.seat.gathered.get() + now - self.counted_bytes);
         self.counted_bytes = now;
     }
 

@@ -35,7 +35,8 @@ impl Inbox {
             return;
         }
         if let Some(held) = self.held.take() {
-            self.gathered.extend_from_slice(held.get(self.start..).unwrap_or_default());
+            self.gathered
+                .extend_from_slice(held.get(self.start..).unwrap_or_default());
         } else if self.start > 0 {
             self.gathered.drain(..self.start);
         }

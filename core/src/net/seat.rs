@@ -35,7 +35,12 @@ pub(crate) struct NetStats {
 impl NetStats {
     /// Calls `f` with name, whether it is a gauge, help and value of everything counted.
     pub(crate) fn each(&self, f: &mut dyn FnMut(&'static str, bool, &'static str, u64)) {
-        f("connections_open", true, "Connections open now.", self.connections.get());
+        f(
+            "connections_open",
+            true,
+            "Connections open now.",
+            self.connections.get(),
+        );
         f(
             "connections_refused",
             false,
@@ -43,17 +48,42 @@ impl NetStats {
             self.refused_connections.get(),
         );
         f("requests", false, "Requests answered.", self.requests.get());
-        f("connections_idle_closed", false, "Idle connections closed.", self.idle_closed.get());
+        f(
+            "connections_idle_closed",
+            false,
+            "Idle connections closed.",
+            self.idle_closed.get(),
+        );
         f(
             "connections_slow_reader",
             false,
             "Connections whose peer did not take its answer in time.",
             self.slow_readers.get(),
         );
-        f("sessions_open", true, "Legacy sessions open now.", self.sessions.get());
-        f("arenas_in_use", true, "Arenas that requests hold now.", self.arenas_in_use.get());
-        f("arena_pooled_bytes", true, "Bytes in pooled arenas.", self.arena_pooled_bytes.get());
-        f("accept_errors_seen", false, "Accepts that failed.", self.accept_errors.get());
+        f(
+            "sessions_open",
+            true,
+            "Legacy sessions open now.",
+            self.sessions.get(),
+        );
+        f(
+            "arenas_in_use",
+            true,
+            "Arenas that requests hold now.",
+            self.arenas_in_use.get(),
+        );
+        f(
+            "arena_pooled_bytes",
+            true,
+            "Bytes in pooled arenas.",
+            self.arena_pooled_bytes.get(),
+        );
+        f(
+            "accept_errors_seen",
+            false,
+            "Accepts that failed.",
+            self.accept_errors.get(),
+        );
     }
 }
 
@@ -86,6 +116,8 @@ impl ShardSeat {
         self.stats.connections.set(self.open.get() as u64);
         self.stats.sessions.set(self.sessions.open_count() as u64);
         self.stats.arenas_in_use.set(self.arenas.in_use() as u64);
-        self.stats.arena_pooled_bytes.set(self.arenas.pooled_bytes() as u64);
+        self.stats
+            .arena_pooled_bytes
+            .set(self.arenas.pooled_bytes() as u64);
     }
 }

@@ -34,7 +34,10 @@ impl ActorId {
 
     #[inline(always)]
     pub(crate) fn key(self) -> SlotKey {
-        SlotKey { index: self.index, generation: self.generation }
+        SlotKey {
+            index: self.index,
+            generation: self.generation,
+        }
     }
 }
 
@@ -99,7 +102,10 @@ impl<M> SendError<M> {
 
 impl<A> Address<A> {
     pub(crate) fn new(id: ActorId) -> Self {
-        Address { id, actor: PhantomData }
+        Address {
+            id,
+            actor: PhantomData,
+        }
     }
 
     /// The untyped name.
@@ -118,7 +124,12 @@ impl<A> Address<A> {
     pub fn from_parts(shard: u16, index: u32, generation: u32) -> Option<Self> {
         let runtime = Shard::with(Shard::runtime_id)?;
         let index = index | SlotKey::FROM_PARTS;
-        Some(Address::new(ActorId { runtime, shard, index, generation }))
+        Some(Address::new(ActorId {
+            runtime,
+            shard,
+            index,
+            generation,
+        }))
     }
 
     /// Tells: queues `message` and goes on.
@@ -162,6 +173,9 @@ impl<A> Address<A> {
                 }
             }
         });
-        Call::new(sent.unwrap_or_else(|message| Err(CallError::OffShard(message))), deadline)
+        Call::new(
+            sent.unwrap_or_else(|message| Err(CallError::OffShard(message))),
+            deadline,
+        )
     }
 }

@@ -80,7 +80,12 @@ impl<M: Message> Call<M> {
             Ok(reply) => State::Waiting(reply),
             Err(refused) => State::Refused(refused),
         };
-        Call { state, deadline, timer: None, shard_local: PhantomData }
+        Call {
+            state,
+            deadline,
+            timer: None,
+            shard_local: PhantomData,
+        }
     }
 
     fn finish(&mut self) {

@@ -20,7 +20,11 @@ pub struct Context<'a, A> {
 impl<'a, A: super::Actor> Context<'a, A> {
     #[inline(always)]
     pub(crate) fn new(shard: &'a Shard, slot: &'a Slot) -> Self {
-        Context { shard, slot, actor: PhantomData }
+        Context {
+            shard,
+            slot,
+            actor: PhantomData,
+        }
     }
 
     /// The actor's own address.

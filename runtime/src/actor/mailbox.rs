@@ -95,7 +95,11 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) const fn new() -> Self {
-        Lane { head: Cell::new(ptr::null()), tail: Cell::new(ptr::null()), len: Cell::new(0) }
+        Lane {
+            head: Cell::new(ptr::null()),
+            tail: Cell::new(ptr::null()),
+            len: Cell::new(0),
+        }
     }
 
     #[inline(always)]

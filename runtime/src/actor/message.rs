@@ -66,4 +66,3 @@ unsafe fn run<A: Handler<M>, M: Message>(body: *mut (), node: &Node, slot: &Slot
         shard.answer::<M::Reply>(reply, answer);
     }
 }
-

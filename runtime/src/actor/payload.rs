@@ -25,7 +25,11 @@ impl Payload {
 
     /// Bytes of the payload that a `T` uses: its own size, or one pointer when it is boxed.
     pub(crate) const fn used<T>() -> usize {
-        if Self::is_inline::<T>() { size_of::<T>() } else { size_of::<*mut T>() }
+        if Self::is_inline::<T>() {
+            size_of::<T>()
+        } else {
+            size_of::<*mut T>()
+        }
     }
 
     #[inline(always)]

@@ -18,7 +18,11 @@ pub(crate) struct ReplyTo {
 
 impl ReplyTo {
     /// A cast: nobody waits.
-    pub(crate) const NONE: ReplyTo = ReplyTo { index: u32::MAX, generation: 0, shard: 0 };
+    pub(crate) const NONE: ReplyTo = ReplyTo {
+        index: u32::MAX,
+        generation: 0,
+        shard: 0,
+    };
 
     #[inline(always)]
     pub(crate) fn is_wanted(self) -> bool {
@@ -60,7 +64,10 @@ pub(crate) struct ReplyCells {
 
 impl ReplyCells {
     pub(crate) fn new() -> Self {
-        ReplyCells { all: Chunks::new(), free: Cell::new(u32::MAX) }
+        ReplyCells {
+            all: Chunks::new(),
+            free: Cell::new(u32::MAX),
+        }
     }
 
     #[inline(always)]
@@ -75,11 +82,17 @@ impl ReplyCells {
             self.grow();
         }
         let index = self.free.get();
-        let Some(cell) = self.get(index) else { return ReplyTo::NONE };
+        let Some(cell) = self.get(index) else {
+            return ReplyTo::NONE;
+        };
         self.free.set(cell.next_free.get());
         cell.state.set(State::Waiting);
         cell.drop.set(Payload::drop_in_place::<R>);
-        ReplyTo { index, generation: cell.generation.get(), shard }
+        ReplyTo {
+            index,
+            generation: cell.generation.get(),
+            shard,
+        }
     }
 
     #[inline]
@@ -91,7 +104,9 @@ impl ReplyCells {
     /// Stores the answer. Gives it back when nobody waits any more.
     #[inline]
     pub(crate) fn answer<R>(&self, to: ReplyTo, value: R) -> Result<(), R> {
-        let Some(cell) = self.waiting(to) else { return Err(value) };
+        let Some(cell) = self.waiting(to) else {
+            return Err(value);
+        };
         // SAFETY: a waiting cell holds no value, and `open::<R>` fixed the type through the
         // message's `Reply`, which is the same at both ends.
         unsafe { cell.payload.write(value) };
@@ -106,7 +121,9 @@ impl ReplyCells {
     /// `from` holds a value of the type the cell was opened for, `used` bytes long; on `true` its
     /// ownership has moved into the cell.
     pub(crate) unsafe fn answer_raw(&self, to: ReplyTo, from: *const u8, used: usize) -> bool {
-        let Some(cell) = self.waiting(to) else { return false };
+        let Some(cell) = self.waiting(to) else {
+            return false;
+        };
         // SAFETY: the contract of this function.
         unsafe { cell.payload.copy_from(from, used) };
         cell.state.set(State::Answered);
@@ -132,7 +149,9 @@ impl ReplyCells {
         to: ReplyTo,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<R, NoAnswer>> {
-        let Some(cell) = self.get(to.index) else { return Poll::Ready(Err(NoAnswer::Stopped)) };
+        let Some(cell) = self.get(to.index) else {
+            return Poll::Ready(Err(NoAnswer::Stopped));
+        };
         debug_assert_eq!(cell.generation.get(), to.generation);
         match cell.state.get() {
             State::Answered => {
@@ -154,7 +173,9 @@ impl ReplyCells {
     /// Ends the use of a cell: drops an answer that nobody took, makes late answers miss.
     #[inline]
     pub(crate) fn close(&self, to: ReplyTo) {
-        let Some(cell) = self.get(to.index) else { return };
+        let Some(cell) = self.get(to.index) else {
+            return;
+        };
         if cell.generation.get() != to.generation {
             return;
         }

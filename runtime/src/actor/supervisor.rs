@@ -27,7 +27,10 @@ pub struct Intensity {
 
 impl Default for Intensity {
     fn default() -> Self {
-        Intensity { restarts: 10, within: Duration::from_secs(1) }
+        Intensity {
+            restarts: 10,
+            within: Duration::from_secs(1),
+        }
     }
 }
 
@@ -42,7 +45,10 @@ pub struct SpawnOptions {
 
 impl Default for SpawnOptions {
     fn default() -> Self {
-        SpawnOptions { capacity: MAILBOX_MESSAGES, class: Class::Normal }
+        SpawnOptions {
+            capacity: MAILBOX_MESSAGES,
+            class: Class::Normal,
+        }
     }
 }
 
@@ -80,7 +86,10 @@ impl Supervisor {
     ) -> Result<Address<A>, SpawnError> {
         let mut make = make;
         let actor = make();
-        let plan = Plan { make: Box::new(make), supervisor: self.clone() };
+        let plan = Plan {
+            make: Box::new(make),
+            supervisor: self.clone(),
+        };
         Shard::with(|shard| start(shard, options, actor, Some(Box::new(plan))))
             .unwrap_or(Err(SpawnError::OffShard))
     }
@@ -94,9 +103,15 @@ impl Supervisor {
     /// Grants one restart, or gives up.
     fn grant(&self) -> bool {
         let state = &self.0;
-        let (now, window) = (clock::cycles(), clock::duration_to_cycles(state.intensity.within));
+        let (now, window) = (
+            clock::cycles(),
+            clock::duration_to_cycles(state.intensity.within),
+        );
         let mut restarts = state.restarts.borrow_mut();
-        while restarts.front().is_some_and(|&t| now.saturating_sub(t) > window) {
+        while restarts
+            .front()
+            .is_some_and(|&t| now.saturating_sub(t) > window)
+        {
             restarts.pop_front();
         }
         if restarts.len() >= state.intensity.restarts as usize {
@@ -149,6 +164,8 @@ unsafe fn started<A: Actor>(body: *mut (), slot: &Slot, shard: &Shard) {
     actor.started(&mut Context::new(shard, slot));
 }
 
+/// # Safety
+/// As [`started`].
 unsafe fn stopped<A: Actor>(body: *mut ()) {
     // SAFETY: as in `started`.
     unsafe { &mut *body.cast::<A>() }.stopped();
@@ -156,10 +173,15 @@ unsafe fn stopped<A: Actor>(body: *mut ()) {
 
 /// The new actor is built before the old one is dropped, so that a panic in `make` leaves the body
 /// whole; a panic in the old actor's `drop` is caught by the shard after the new one is in place.
+///
+/// # Safety
+/// As [`started`].
 unsafe fn restart<A: Actor>(body: *mut ()) -> bool {
     // SAFETY: as in `started`.
     let body = unsafe { &mut *body.cast::<ActorBody<A>>() };
-    let Some(plan) = &mut body.plan else { return false };
+    let Some(plan) = &mut body.plan else {
+        return false;
+    };
     if !plan.supervisor.grant() {
         return false;
     }
@@ -168,6 +190,8 @@ unsafe fn restart<A: Actor>(body: *mut ()) -> bool {
     true
 }
 
+/// # Safety
+/// As [`started`], and the body is used no more.
 unsafe fn destroy<A: Actor>(body: *mut ()) {
     // SAFETY: the body came from `Box::into_raw` in `start`, and the slot is done with it.
     drop(unsafe { Box::from_raw(body.cast::<ActorBody<A>>()) });
@@ -188,7 +212,8 @@ fn start<A: Actor>(
     plan: Option<Box<Plan<A>>>,
 ) -> Result<Address<A>, SpawnError> {
     let slot = shard.take_slot()?;
-    slot.body.set(Box::into_raw(Box::new(ActorBody { actor, plan })).cast());
+    slot.body
+        .set(Box::into_raw(Box::new(ActorBody { actor, plan })).cast());
     slot.vtable.set(Some(Glue::<A>::VTABLE));
     slot.capacity.set(options.capacity.max(1));
     slot.class.set(options.class.max(Class::Normal));

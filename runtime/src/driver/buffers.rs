@@ -12,6 +12,8 @@ use crate::limits::{RECV_BUFFER_BYTES, RECV_BUFFERS};
 
 const PAGE: usize = 4096;
 const COUNT: usize = RECV_BUFFERS as usize;
+#[expect(clippy::cast_possible_truncation, reason = "a few pages")]
+const BUFFER_LEN: u32 = RECV_BUFFER_BYTES as u32;
 
 /// The table the kernel reads; its address must be page aligned.
 #[repr(C, align(4096))]
@@ -30,12 +32,19 @@ pub(super) struct BufferRing {
 
 impl BufferRing {
     pub(super) fn new() -> Rc<Self> {
-        const { assert!(COUNT.is_power_of_two() && RECV_BUFFER_BYTES % PAGE == 0) };
+        const { assert!(COUNT.is_power_of_two() && RECV_BUFFER_BYTES.is_multiple_of(PAGE)) };
         let entry = || UnsafeCell::new([0; size_of::<BufRingEntry>()]);
         let table = Box::new(Table(std::array::from_fn(|_| entry())));
         let pages = COUNT * RECV_BUFFER_BYTES / PAGE;
-        let memory = (0..pages).map(|_| Page(UnsafeCell::new([0; PAGE]))).collect();
-        let ring = Rc::new(BufferRing { table, memory, tail: Cell::new(0), free: Cell::new(0) });
+        let memory = (0..pages)
+            .map(|_| Page(UnsafeCell::new([0; PAGE])))
+            .collect();
+        let ring = Rc::new(BufferRing {
+            table,
+            memory,
+            tail: Cell::new(0),
+            free: Cell::new(0),
+        });
         for id in 0..RECV_BUFFERS {
             ring.give(id);
         }
@@ -80,7 +89,7 @@ impl BufferRing {
         unsafe {
             let entry = &mut *self.base().add(at);
             entry.set_addr(self.memory_of(id) as u64);
-            entry.set_len(RECV_BUFFER_BYTES as u32);
+            entry.set_len(BUFFER_LEN);
             entry.set_bid(id);
             self.tail.set(self.tail.get().wrapping_add(1));
             let tail = BufRingEntry::tail(self.base()).cast::<AtomicU16>();
@@ -101,7 +110,11 @@ impl RecvBuf {
     /// # Safety
     /// The kernel has just handed out buffer `id` of `ring` with `len` bytes in it, once.
     pub(super) unsafe fn new(ring: Rc<BufferRing>, id: u16, len: u32) -> Self {
-        RecvBuf { ring, id, len: len.min(RECV_BUFFER_BYTES as u32) }
+        RecvBuf {
+            ring,
+            id,
+            len: len.min(BUFFER_LEN),
+        }
     }
 }
 

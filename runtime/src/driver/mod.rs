@@ -18,8 +18,8 @@ use std::task::{Context, Poll};
 
 use io_uring::{cqueue, opcode, types};
 
-pub use buffers::RecvBuf;
 use buffers::BufferRing;
+pub use buffers::RecvBuf;
 use ring::Ring;
 pub(crate) use socket::SocketKey;
 use socket::{Receive, Socket, Sockets};
@@ -130,17 +130,31 @@ impl Driver {
             return;
         }
         for _ in 0..self.starved.len() {
-            let Some(key) = self.starved.pop_front() else { return };
-            let Some(socket) = self.sockets.get(key) else { continue };
+            let Some(key) = self.starved.pop_front() else {
+                return;
+            };
+            let Some(socket) = self.sockets.get(key) else {
+                continue;
+            };
             if socket.receive != Receive::Starved || socket.closing {
                 continue;
             }
             let is_listener = socket.sent == LISTENER;
-            let ready =
-                if is_listener { now_ns >= self.retry_accept_ns } else { self.buffers.free() > 0 };
+            let ready = if is_listener {
+                now_ns >= self.retry_accept_ns
+            } else {
+                self.buffers.free() > 0
+            };
             if ready {
                 socket.receive = Receive::Idle;
-                self.arm(key, if is_listener { Kind::Accept } else { Kind::Receive });
+                self.arm(
+                    key,
+                    if is_listener {
+                        Kind::Accept
+                    } else {
+                        Kind::Receive
+                    },
+                );
             } else {
                 self.starved.push_back(key);
             }
@@ -153,13 +167,15 @@ impl Driver {
     }
 
     fn arm(&mut self, key: SocketKey, kind: Kind) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         let Some(fd) = &socket.fd else { return };
         let fd = types::Fd(fd.as_raw_fd());
         let entry = match kind {
-            Kind::Accept => {
-                opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
-            }
+            Kind::Accept => opcode::AcceptMulti::new(fd)
+                .flags(libc::SOCK_CLOEXEC)
+                .build(),
             _ => opcode::RecvMulti::new(fd, BUFFER_GROUP).build(),
         };
         socket.receive = Receive::Armed;
@@ -177,7 +193,10 @@ impl Driver {
             socket.pending += 1;
         }
         // SAFETY: a cancellation refers to no memory.
-        unsafe { self.ring.push(entry.user_data(user_data(Kind::Cancel, key))) };
+        unsafe {
+            self.ring
+                .push(entry.user_data(user_data(Kind::Cancel, key)))
+        };
     }
 
     fn on_cancelled(&mut self, key: SocketKey) {
@@ -201,7 +220,9 @@ impl Driver {
             unsafe { RecvBuf::new(self.buffers.clone(), id, len) }
         });
         let more = cqueue::more(done.flags());
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         if !more {
             socket.pending -= 1;
             if socket.receive != Receive::Ended {
@@ -246,7 +267,9 @@ impl Driver {
             // SAFETY: a successful accept returns a fresh descriptor that nobody else owns.
             unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(done.result()) }
         });
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         if !cqueue::more(done.flags()) {
             socket.pending -= 1;
             socket.receive = Receive::Idle;
@@ -270,7 +293,9 @@ impl Driver {
             self.starved.push_back(key);
             self.retry_accept_ns = crate::clock::monotonic_ns() + ACCEPT_RETRY_NS;
         }
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         wakes.push(std::mem::take(&mut socket.reader));
         if socket.receive == Receive::Idle && !socket.closing {
             self.arm(key, Kind::Accept);
@@ -285,7 +310,9 @@ impl Driver {
         stats: &ShardStats,
         wakes: &mut Vec<Wakee>,
     ) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         socket.pending -= 1;
         match usize::try_from(done.result()) {
             Ok(n) => {
@@ -294,7 +321,10 @@ impl Driver {
             }
             Err(_) => socket.error = Some(-done.result()),
         }
-        let left = socket.sending.as_ref().map_or(0, |b| b.len() - socket.sent.min(b.len()));
+        let left = socket
+            .sending
+            .as_ref()
+            .map_or(0, |b| b.len() - socket.sent.min(b.len()));
         if left > 0 && socket.error.is_none() && !socket.closing {
             return self.push_send(key);
         }
@@ -307,8 +337,12 @@ impl Driver {
     }
 
     fn push_send(&mut self, key: SocketKey) {
-        let Some(socket) = self.sockets.get(key) else { return };
-        let (Some(fd), Some(buffer)) = (&socket.fd, &socket.sending) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        let (Some(fd), Some(buffer)) = (&socket.fd, &socket.sending) else {
+            return;
+        };
         let rest = &buffer[socket.sent..];
         let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         let entry = opcode::Send::new(types::Fd(fd.as_raw_fd()), rest.as_ptr(), len)
@@ -432,7 +466,9 @@ impl Driver {
 
     /// Closes a socket: at once, or when the kernel has let go of it.
     pub(crate) fn close(&mut self, key: SocketKey) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         socket.closing = true;
         socket.received.clear();
         socket.accepted.clear();
@@ -443,7 +479,11 @@ impl Driver {
     }
 
     fn close_if_idle(&mut self, key: SocketKey) {
-        if self.sockets.get(key).is_some_and(|s| s.closing && s.pending == 0) {
+        if self
+            .sockets
+            .get(key)
+            .is_some_and(|s| s.closing && s.pending == 0)
+        {
             self.sockets.close(key);
         }
     }
@@ -475,7 +515,11 @@ impl Drop for Driver {
         self.buffers.leak();
         Box::leak(std::mem::take(&mut self.wake_buffer));
         for key in self.sockets.keys() {
-            if let Some(Socket { sending: sending @ Some(_), .. }) = self.sockets.get(key) {
+            if let Some(Socket {
+                sending: sending @ Some(_),
+                ..
+            }) = self.sockets.get(key)
+            {
                 std::mem::forget(sending.take());
             }
         }

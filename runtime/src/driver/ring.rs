@@ -15,7 +15,10 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(ring: IoUring) -> Self {
-        Ring { ring, backlog: VecDeque::new() }
+        Ring {
+            ring,
+            backlog: VecDeque::new(),
+        }
     }
 
     /// Queues an operation for the next [`Ring::enter`].

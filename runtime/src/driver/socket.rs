@@ -70,7 +70,10 @@ impl Sockets {
         if let Some(index) = self.free.pop() {
             let entry = &mut self.entries[index as usize];
             entry.fd = Some(fd);
-            return SocketKey { index, generation: entry.generation };
+            return SocketKey {
+                index,
+                generation: entry.generation,
+            };
         }
         let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         self.entries.push(Socket {
@@ -87,12 +90,17 @@ impl Sockets {
             reader: Wakee::None,
             writer: Wakee::None,
         });
-        SocketKey { index, generation: 0 }
+        SocketKey {
+            index,
+            generation: 0,
+        }
     }
 
     #[inline]
     pub(super) fn get(&mut self, key: SocketKey) -> Option<&mut Socket> {
-        self.entries.get_mut(key.index as usize).filter(|s| s.generation == key.generation)
+        self.entries
+            .get_mut(key.index as usize)
+            .filter(|s| s.generation == key.generation)
     }
 
     /// Forgets a socket with nothing pending; dropping its descriptor closes it.
@@ -121,9 +129,16 @@ impl Sockets {
 
     /// Keys of all open sockets.
     pub(super) fn keys(&self) -> Vec<SocketKey> {
-        let open = self.entries.iter().enumerate().filter(|(_, s)| s.fd.is_some());
+        let open = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.fd.is_some());
         open.filter_map(|(i, s)| {
-            Some(SocketKey { index: u32::try_from(i).ok()?, generation: s.generation })
+            Some(SocketKey {
+                index: u32::try_from(i).ok()?,
+                generation: s.generation,
+            })
         })
         .collect()
     }

@@ -100,7 +100,10 @@ fn ring_of_some_size() -> Result<IoUring, DriverError> {
     }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
     let found = limit.map_or_else(|| "any amount".to_owned(), |bytes| format!("{bytes} bytes"));
-    Err(DriverError::Memlock { found, error: last.unwrap_or_else(|| io::ErrorKind::Other.into()) })
+    Err(DriverError::Memlock {
+        found,
+        error: last.unwrap_or_else(|| io::ErrorKind::Other.into()),
+    })
 }
 
 /// The best set-up flags the kernel takes: deferred task work (6.1), cooperative (5.19), plain.
@@ -140,7 +143,9 @@ fn require_opcodes(ring: &IoUring) -> Result<(), DriverError> {
         ("send zero copy", opcode::SendZc::CODE),
     ];
     match wanted.iter().find(|(_, code)| !probe.is_supported(*code)) {
-        Some((name, _)) => Err(DriverError::Kernel(format!("operation {name:?} is unknown"))),
+        Some((name, _)) => Err(DriverError::Kernel(format!(
+            "operation {name:?} is unknown"
+        ))),
         None => Ok(()),
     }
 }

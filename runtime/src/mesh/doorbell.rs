@@ -117,9 +117,8 @@ impl Doorbell {
     pub fn try_sleep(&self) -> bool {
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let quiet = !self.is_rung(Lane::Express)
-            && !self.is_rung(Lane::Bulk)
-            && !self.is_injected();
+        let quiet =
+            !self.is_rung(Lane::Express) && !self.is_rung(Lane::Bulk) && !self.is_injected();
         if !quiet {
             self.awake();
         }

@@ -14,7 +14,11 @@ pub(crate) enum Head {
         posted_at: Cycles,
     },
     /// The answer to a call; `used` payload bytes, dropped by `drop` when nobody waits any more.
-    Answer { to: ReplyTo, used: usize, drop: unsafe fn(*mut u8) },
+    Answer {
+        to: ReplyTo,
+        used: usize,
+        drop: unsafe fn(*mut u8),
+    },
     /// A call that will get no answer.
     Failed { to: ReplyTo, why: NoAnswer },
 }

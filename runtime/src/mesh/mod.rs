@@ -42,7 +42,11 @@ pub(crate) struct Mesh {
 /// Makes the meshes of `n` shards, every lane of every ordered pair.
 pub(crate) fn full_mesh(n: usize) -> Vec<Mesh> {
     let mut meshes: Vec<Mesh> = (0..n)
-        .map(|_| Mesh { out: Vec::new(), inbound: Vec::new(), dirty: Cell::new(0) })
+        .map(|_| Mesh {
+            out: Vec::new(),
+            inbound: Vec::new(),
+            dirty: Cell::new(0),
+        })
         .collect();
     for from in 0..n {
         for to in 0..n {
@@ -54,8 +58,13 @@ pub(crate) fn full_mesh(n: usize) -> Vec<Mesh> {
             let (express_in, express_out) = ring(EXPRESS_SLOTS);
             let (bulk_in, bulk_out) = ring(BULK_SLOTS);
             let lanes = [express_in, bulk_in];
-            meshes[from].out.push(Some(RefCell::new(Outbound { lanes, spill: VecDeque::new() })));
-            meshes[to].inbound.push(Some(RefCell::new([express_out, bulk_out])));
+            meshes[from].out.push(Some(RefCell::new(Outbound {
+                lanes,
+                spill: VecDeque::new(),
+            })));
+            meshes[to]
+                .inbound
+                .push(Some(RefCell::new([express_out, bulk_out])));
         }
     }
     meshes
@@ -101,7 +110,9 @@ impl Mesh {
 
     /// Sends an answer on the express lane; when that is full, the answer waits here.
     pub(crate) fn send_reserved(&self, shard: &Shard, to: u16, frame: Frame) {
-        let Some(out) = self.out.get(to as usize).and_then(Option::as_ref) else { return };
+        let Some(out) = self.out.get(to as usize).and_then(Option::as_ref) else {
+            return;
+        };
         let mut out = out.borrow_mut();
         shard.stats().mesh_sent.add(1);
         let refused = if out.spill.is_empty() {
@@ -131,6 +142,7 @@ impl Mesh {
     pub(crate) fn flush(&self, shard: &Shard) {
         let mut dirty = self.dirty.replace(0);
         while dirty != 0 {
+            #[expect(clippy::cast_possible_truncation, reason = "at most 63")]
             let to = dirty.trailing_zeros() as u16;
             dirty &= dirty - 1;
             self.flush_peer(shard, to);
@@ -138,7 +150,9 @@ impl Mesh {
     }
 
     fn flush_peer(&self, shard: &Shard, to: u16) {
-        let Some(out) = self.out.get(to as usize).and_then(Option::as_ref) else { return };
+        let Some(out) = self.out.get(to as usize).and_then(Option::as_ref) else {
+            return;
+        };
         let mut out = out.borrow_mut();
         let Outbound { lanes, spill } = &mut *out;
         let express = &mut lanes[Lane::Express as usize];
@@ -184,7 +198,9 @@ impl Mesh {
 
     /// True when the lane was drained to its end.
     fn drain_peer(&self, shard: &Shard, from: usize, lane: Lane) -> bool {
-        let Some(inbound) = self.inbound.get(from).and_then(Option::as_ref) else { return true };
+        let Some(inbound) = self.inbound.get(from).and_then(Option::as_ref) else {
+            return true;
+        };
         // A message dropped on arrival may send from its `drop`, but nothing in there drains.
         let mut inbound = inbound.borrow_mut();
         let consumer = &mut inbound[lane as usize];
@@ -193,7 +209,9 @@ impl Mesh {
             if received == DRAIN_MAX {
                 break false;
             }
-            let Some(frame) = consumer.peek() else { break true };
+            let Some(frame) = consumer.peek() else {
+                break true;
+            };
             // SAFETY: `peek` returned a published frame, which this side owns until `release`.
             if !shard.receive(unsafe { &*frame }) {
                 shard.stats().mesh_blocked.add(1);

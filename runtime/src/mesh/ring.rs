@@ -51,10 +51,24 @@ pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
         head: Padded(AtomicUsize::new(0)),
         tail: Padded(AtomicUsize::new(0)),
         mask: capacity - 1,
-        slots: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+        slots: (0..capacity)
+            .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+            .collect(),
     });
-    let producer = Producer { shared: shared.clone(), tail: 0, published: 0, head_seen: 0 };
-    (producer, Consumer { shared, head: 0, tail_seen: 0 })
+    let producer = Producer {
+        shared: shared.clone(),
+        tail: 0,
+        published: 0,
+        head_seen: 0,
+    };
+    (
+        producer,
+        Consumer {
+            shared,
+            head: 0,
+            tail_seen: 0,
+        },
+    )
 }
 
 impl<T> Producer<T> {
@@ -97,7 +111,11 @@ impl<T> Producer<T> {
                 }
             })
         };
-        if pushed { Ok(()) } else { value.map_or(Ok(()), Err) }
+        if pushed {
+            Ok(())
+        } else {
+            value.map_or(Ok(()), Err)
+        }
     }
 
     /// Values written but not yet visible to the consumer.

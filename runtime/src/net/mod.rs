@@ -22,9 +22,12 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// The system's error; `AddrInUse` when the port is taken.
 pub fn listen(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let socket =
-        rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, shared)?;
     // Accepted sockets inherit it.
@@ -68,8 +71,10 @@ struct Owned {
 
 impl Owned {
     fn open(fd: OwnedFd) -> io::Result<Self> {
-        with_driver(|driver| Ok(driver.open(fd)))
-            .map(|key| Owned { key, shard_local: std::marker::PhantomData })
+        with_driver(|driver| Ok(driver.open(fd))).map(|key| Owned {
+            key,
+            shard_local: std::marker::PhantomData,
+        })
     }
 }
 

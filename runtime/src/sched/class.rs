@@ -46,6 +46,9 @@ impl Quanta {
     pub(crate) fn standard() -> Self {
         let cy = |us: u64| ns_to_cycles(us * 1000);
         let signed = |us| i64::try_from(cy(us)).unwrap_or(i64::MAX);
-        Quanta { round: [signed(200), signed(100), signed(25)], turn: [cy(50), cy(20), cy(10)] }
+        Quanta {
+            round: [signed(200), signed(100), signed(25)],
+            turn: [cy(50), cy(20), cy(10)],
+        }
     }
 }

@@ -30,7 +30,10 @@ impl Ready {
             tail: Cell::new(ptr::null()),
             deficit: Cell::new(quanta.round[class]),
         };
-        Ready { queues: [queue(0), queue(1), queue(2)], quanta }
+        Ready {
+            queues: [queue(0), queue(1), queue(2)],
+            quanta,
+        }
     }
 
     pub(crate) fn quanta(&self) -> &Quanta {
@@ -94,7 +97,9 @@ impl Ready {
     #[cold]
     fn next_round(&self) {
         for (queue, quantum) in self.queues.iter().zip(self.quanta.round) {
-            queue.deficit.set((queue.deficit.get() + quantum).min(quantum));
+            queue
+                .deficit
+                .set((queue.deficit.get() + quantum).min(quantum));
         }
     }
 
@@ -103,6 +108,8 @@ impl Ready {
     pub(crate) fn charge(&self, class: Class, used: i64) {
         let queue = &self.queues[class as usize];
         let debt_max = -self.quanta.round[class as usize];
-        queue.deficit.set((queue.deficit.get() - used).max(debt_max));
+        queue
+            .deficit
+            .set((queue.deficit.get() - used).max(debt_max));
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct BodyVtable {
     pub(crate) name: fn() -> &'static str,
     pub(crate) type_id: fn() -> TypeId,
     /// Polls a task; true when it has finished. `None` for actors.
-    pub(crate) poll: Option<unsafe fn(*mut ())  -> bool>,
+    pub(crate) poll: Option<unsafe fn(*mut ()) -> bool>,
     /// Calls the actor's `started`, on its first and on every later incarnation.
     pub(crate) started: unsafe fn(*mut (), &Slot, &Shard),
     /// Replaces a panicked actor by a fresh one; false when it is not to be restarted.
@@ -86,7 +86,10 @@ impl Slot {
 
     #[inline(always)]
     pub(crate) fn key(&self) -> SlotKey {
-        SlotKey { index: self.index, generation: self.generation.get() }
+        SlotKey {
+            index: self.index,
+            generation: self.generation.get(),
+        }
     }
 
     #[inline(always)]
@@ -140,7 +143,8 @@ impl Slots {
 
     #[inline(always)]
     pub(crate) fn get(&self, key: SlotKey) -> Option<&Slot> {
-        self.at(key.index).filter(|s| s.generation.get() == key.generation && !s.is_free())
+        self.at(key.index)
+            .filter(|s| s.generation.get() == key.generation && !s.is_free())
     }
 
     /// Takes a free slot; `None` at [`ACTORS_MAX`].

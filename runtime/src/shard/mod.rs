@@ -97,7 +97,13 @@ impl Shard {
             running_class: Cell::new(Class::High),
             running_message: Cell::new(None),
             running_reply: Cell::new(ReplyTo::NONE),
-            polling: Cell::new((std::ptr::null(), SlotKey { index: 0, generation: 0 })),
+            polling: Cell::new((
+                std::ptr::null(),
+                SlotKey {
+                    index: 0,
+                    generation: 0,
+                },
+            )),
             resched: Cell::new(false),
             house_due: Cell::new(true),
             stall: Self::stall_cycles(),
@@ -121,10 +127,7 @@ impl Shard {
 
     /// As [`Shard::with`], giving `message` back on a thread that is no shard.
     #[inline(always)]
-    pub(crate) fn with_message<M, R>(
-        message: M,
-        f: impl FnOnce(&Shard, M) -> R,
-    ) -> Result<R, M> {
+    pub(crate) fn with_message<M, R>(message: M, f: impl FnOnce(&Shard, M) -> R) -> Result<R, M> {
         // SAFETY: as in `with`.
         match unsafe { CURRENT.get().as_ref() } {
             Some(shard) => Ok(f(shard, message)),
@@ -171,7 +174,9 @@ impl Shard {
         if self.phase.get() == Phase::Stopping {
             return Err(SpawnError::ShuttingDown);
         }
-        self.slots.take().ok_or(SpawnError::Full { limit: crate::limits::ACTORS_MAX })
+        self.slots.take().ok_or(SpawnError::Full {
+            limit: crate::limits::ACTORS_MAX,
+        })
     }
 }
 

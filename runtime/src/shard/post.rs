@@ -29,7 +29,9 @@ impl Shard {
         match self.admit(to.key(), vtable) {
             Ok(slot) => {
                 // SAFETY: the vtable was made for M, whose payload `write` stores.
-                self.enqueue(slot, vtable, reply, self.now.get(), |p| unsafe { p.write(message) });
+                self.enqueue(slot, vtable, reply, self.now.get(), |p| unsafe {
+                    p.write(message)
+                });
                 Ok(())
             }
             Err(Refusal::Full) => {
@@ -47,7 +49,11 @@ impl Shard {
         message: M,
         reply: ReplyTo,
     ) -> Result<(), SendError<M>> {
-        let lane = if vtable.class == Class::High { Lane::Express } else { Lane::Bulk };
+        let lane = if vtable.class == Class::High {
+            Lane::Express
+        } else {
+            Lane::Bulk
+        };
         let head = Head::Message {
             vtable,
             index: to.index,
@@ -87,9 +93,15 @@ impl Shard {
         key: SlotKey,
         vtable: &'static MessageVtable,
     ) -> Result<&Slot, Refusal> {
-        let key = SlotKey { index: key.index & !SlotKey::FROM_PARTS, ..key };
+        let key = SlotKey {
+            index: key.index & !SlotKey::FROM_PARTS,
+            ..key
+        };
         let slot = self.slots.get(key).ok_or(Refusal::Closed)?;
-        let same = slot.vtable.get().is_some_and(|body| (body.type_id)() == (vtable.actor)());
+        let same = slot
+            .vtable
+            .get()
+            .is_some_and(|body| (body.type_id)() == (vtable.actor)());
         if same { Ok(slot) } else { Err(Refusal::Closed) }
     }
 
@@ -109,7 +121,11 @@ impl Shard {
         node.posted_at.set(posted_at);
         fill(&node.payload);
         slot.lanes[lane_of(vtable)].push(node);
-        let class = if vtable.class == Class::High { Class::High } else { slot.class.get() };
+        let class = if vtable.class == Class::High {
+            Class::High
+        } else {
+            slot.class.get()
+        };
         self.schedule(slot, class);
     }
 
@@ -143,9 +159,15 @@ impl Shard {
             drop(self.replies.answer(to, answer));
             return;
         }
-        let head =
-            Head::Answer { to, used: Payload::used::<R>(), drop: Payload::drop_in_place::<R> };
-        let frame = Frame { head, payload: Payload::empty() };
+        let head = Head::Answer {
+            to,
+            used: Payload::used::<R>(),
+            drop: Payload::drop_in_place::<R>,
+        };
+        let frame = Frame {
+            head,
+            payload: Payload::empty(),
+        };
         // SAFETY: the head says that the payload holds an R.
         unsafe { frame.payload.write(answer) };
         self.mesh.send_reserved(self, to.shard, frame);
@@ -156,7 +178,10 @@ impl Shard {
         if to.shard == self.id() {
             self.replies.fail(to, why);
         } else {
-            let frame = Frame { head: Head::Failed { to, why }, payload: Payload::empty() };
+            let frame = Frame {
+                head: Head::Failed { to, why },
+                payload: Payload::empty(),
+            };
             self.mesh.send_reserved(self, to.shard, frame);
         }
     }
@@ -165,8 +190,17 @@ impl Shard {
     pub(crate) fn receive(&self, frame: &Frame) -> bool {
         let from = frame.payload.as_ptr();
         match &frame.head {
-            Head::Message { vtable, index, generation, reply, posted_at } => {
-                let key = SlotKey { index: *index, generation: *generation };
+            Head::Message {
+                vtable,
+                index,
+                generation,
+                reply,
+                posted_at,
+            } => {
+                let key = SlotKey {
+                    index: *index,
+                    generation: *generation,
+                };
                 match self.admit(key, vtable) {
                     Ok(slot) => self.enqueue(slot, vtable, *reply, *posted_at, |payload| {
                         // SAFETY: the frame holds a message of `used` bytes; it moves to the node.
@@ -200,5 +234,9 @@ impl Shard {
 
 #[inline(always)]
 fn lane_of(vtable: &MessageVtable) -> usize {
-    if vtable.class == Class::High { LANE_HIGH } else { LANE_NORMAL }
+    if vtable.class == Class::High {
+        LANE_HIGH
+    } else {
+        LANE_NORMAL
+    }
 }

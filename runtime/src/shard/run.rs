@@ -18,6 +18,8 @@ const HOUSEKEEPING_NS: u64 = 30_000;
 const SPINS_A_LOOK: u32 = 8;
 /// Time the kernel gets to let go of sockets when the shard ends.
 const CLOSE_NS: u64 = 500_000_000;
+#[expect(clippy::cast_possible_truncation, reason = "a quarter of a second")]
+const PARK_MAX_NS: u64 = PARK_MAX.as_nanos() as u64;
 
 /// Runs `shard` until the runtime stops. This is the one glommio task of the shard's executor.
 pub(crate) async fn run(shard: &Shard, spin_ns: u64) {
@@ -29,7 +31,7 @@ pub(crate) async fn run(shard: &Shard, spin_ns: u64) {
         ticks += 1;
         shard.now.set(clock::cycles());
         if shard.house_due.replace(false)
-            || ticks % HOUSEKEEPING_TICKS == 0
+            || ticks.is_multiple_of(HOUSEKEEPING_TICKS)
             || shard.now.get().saturating_sub(kept_house) > housekeeping
         {
             kept_house = shard.now.get();
@@ -54,7 +56,9 @@ impl Shard {
         self.take_arrivals();
         self.turn_driver(wakes);
         for _ in 0..TICK_TURNS {
-            let Some((slot, class)) = self.ready.pick() else { break };
+            let Some((slot, class)) = self.ready.pick() else {
+                break;
+            };
             self.turn(slot, class);
             if self.doorbell().is_rung(Lane::Express) {
                 self.mesh.drain(self, Lane::Express);
@@ -114,7 +118,11 @@ impl Shard {
     fn keep_house(&self, ticks: u64) {
         let now_ns = clock::monotonic_ns();
         self.epoch.set((now_ns, clock::cycles()));
-        let due = self.timers.borrow().next_ns().is_some_and(|at| at <= now_ns);
+        let due = self
+            .timers
+            .borrow()
+            .next_ns()
+            .is_some_and(|at| at <= now_ns);
         if due {
             let fired = timer::fire(self, now_ns);
             self.stats().timers_fired.add(fired as u64);
@@ -153,7 +161,9 @@ impl Shard {
         let begin = clock::cycles();
         let spin = clock::ns_to_cycles(spin_ns);
         let mut driver = self.driver.borrow_mut();
-        let Some(driver) = driver.as_mut() else { return };
+        let Some(driver) = driver.as_mut() else {
+            return;
+        };
         loop {
             for _ in 0..SPINS_A_LOOK {
                 if doorbell.is_rung(Lane::Express) || doorbell.is_rung(Lane::Bulk) {
@@ -170,7 +180,7 @@ impl Shard {
         }
         let now_ns = clock::monotonic_ns();
         let timer_at = self.timers.borrow().next_ns();
-        let mut timeout = PARK_MAX.as_nanos() as u64;
+        let mut timeout = PARK_MAX_NS;
         for at in timer_at.into_iter().chain(driver.retry_ns()) {
             timeout = timeout.min(at.saturating_sub(now_ns));
         }
@@ -185,8 +195,12 @@ impl Shard {
     /// The end of the shard: tasks are dropped, actors stop newest first, sockets close.
     fn stop_everything(&self) {
         for index in (0..self.slots.made()).rev() {
-            let Some(slot) = self.slots.at(index) else { continue };
-            let Some(vtable) = slot.vtable.get() else { continue };
+            let Some(slot) = self.slots.at(index) else {
+                continue;
+            };
+            let Some(vtable) = slot.vtable.get() else {
+                continue;
+            };
             if vtable.poll.is_some() {
                 self.end_body(slot, vtable);
             } else {

@@ -22,7 +22,9 @@ const STALL_NS: u64 = 1_000_000;
 impl Shard {
     /// Runs one turn of `slot` in `class`.
     pub(super) fn turn(&self, slot: &Slot, class: Class) {
-        let Some(vtable) = slot.vtable.get() else { return };
+        let Some(vtable) = slot.vtable.get() else {
+            return;
+        };
         if slot.wanted_class().is_none() {
             return;
         }
@@ -44,7 +46,8 @@ impl Shard {
         let end = clock::cycles();
         let used = end.saturating_sub(start);
         self.now.set(end);
-        self.ready.charge(class, i64::try_from(used).unwrap_or(i64::MAX));
+        self.ready
+            .charge(class, i64::try_from(used).unwrap_or(i64::MAX));
         let stats = self.stats();
         stats.turns.add(1);
         stats.turn[class as usize].record(used);
@@ -88,7 +91,13 @@ impl Shard {
             self.polling.set(task::polling(slot));
             panics::catch(|| poll(body))
         };
-        self.polling.set((ptr::null(), SlotKey { index: 0, generation: 0 }));
+        self.polling.set((
+            ptr::null(),
+            SlotKey {
+                index: 0,
+                generation: 0,
+            },
+        ));
         match finished {
             Ok(false) => {}
             Ok(true) => self.end_body(slot, vtable),
@@ -115,9 +124,13 @@ impl Shard {
         let doorbell = &self.port.doorbell;
         let mut handled = 0;
         let (mut checked, mut clock_every) = (start, 1);
-        while let Some(node) = slot.lanes[LANE_HIGH].pop().or_else(|| slot.lanes[LANE_NORMAL].pop())
+        while let Some(node) = slot.lanes[LANE_HIGH]
+            .pop()
+            .or_else(|| slot.lanes[LANE_NORMAL].pop())
         {
-            let Some(vtable) = node.vtable.get() else { continue };
+            let Some(vtable) = node.vtable.get() else {
+                continue;
+            };
             if handled == 0 {
                 let waited = start.saturating_sub(node.posted_at.get());
                 self.stats().queue_delay[self.running_class.get() as usize].record(waited);
@@ -173,11 +186,16 @@ impl Shard {
 
     /// Calls `started` of a fresh incarnation; a panic in there counts as any other.
     pub(crate) fn start_actor(&self, slot: &Slot) {
-        let Some(vtable) = slot.vtable.get() else { return };
+        let Some(vtable) = slot.vtable.get() else {
+            return;
+        };
         let body = slot.body.get();
         // An actor may be started from within the turn of another, whose caller must not be told
         // of a panic in here.
-        let outer = (self.running_reply.replace(ReplyTo::NONE), self.running_message.take());
+        let outer = (
+            self.running_reply.replace(ReplyTo::NONE),
+            self.running_message.take(),
+        );
         // SAFETY: the body is fresh and nobody else refers to it: no turn has run yet.
         let started = panics::catch(|| unsafe { (vtable.started)(body, slot, self) });
         if let Err(caught) = started {

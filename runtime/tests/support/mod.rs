@@ -15,9 +15,15 @@ pub(crate) fn on_shards<F: Future<Output = ()> + 'static>(
     shards: usize,
     main: impl FnOnce() -> F + Send + 'static,
 ) {
-    let config = Config { shards: Some(shards), ..Config::default() };
+    let config = Config {
+        shards: Some(shards),
+        ..Config::default()
+    };
     let runtime = Runtime::start(&config).expect("a runtime starts");
-    runtime.handle().run_on(0, main).expect("the test's future ran to its end");
+    runtime
+        .handle()
+        .run_on(0, main)
+        .expect("the test's future ran to its end");
     let report = runtime.shutdown(Duration::from_millis(100));
     assert_eq!(report.threads_lost, 0);
 }
