@@ -21,7 +21,7 @@ type Work = Box<dyn FnOnce() + Send>;
 pub enum BlockingError {
     /// The queue holds [`BLOCKING_QUEUE`] jobs.
     #[error(
-        "the blocking pool's queue is full ({BLOCKING_QUEUE} jobs); retry later or raise the number of threads"
+        "the blocking pool's queue is full ({BLOCKING_QUEUE} jobs); retry later or add threads"
     )]
     Full,
     /// The pool is shutting down, or this thread is no shard.

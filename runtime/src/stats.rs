@@ -194,8 +194,8 @@ shard_stats! {
     turns: Counter, "Turns of actors and polls of tasks.";
     messages: Counter, "Messages handled.";
     messages_refused_full: Counter, "Messages refused because a mailbox or a mesh lane was full.";
-    messages_dropped: Counter, "Messages whose actor had stopped when they arrived or were reached.";
-    timer_messages_refused: Counter, "Timer messages that found their actor stopped or its mailbox full.";
+    messages_dropped: Counter, "Messages whose actor had stopped.";
+    timer_messages_refused: Counter, "Timer messages refused by their actor.";
     actors_spawned: Counter, "Actors started.";
     actors_restarted: Counter, "Actors restarted in place after a panic.";
     actors_stopped: Counter, "Actors stopped, in good order or for good after a panic.";

@@ -132,9 +132,7 @@ unsafe fn destroy<F>(body: *mut ()) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpawnError {
     /// The shard holds [`crate::limits::ACTORS_MAX`] actors and tasks.
-    #[error(
-        "wanted room for one more actor or task, the shard holds its limit of {limit}; stop some first"
-    )]
+    #[error("wanted room for one more actor or task, but the shard holds its limit of {limit}")]
     Full {
         /// The limit.
         limit: u32,
