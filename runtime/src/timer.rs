@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::actor::{NoAnswer, ReplyTo};
 use crate::limits::TIMERS_DRAIN;
 use crate::shard::Shard;
 use crate::task::Wakee;
@@ -33,6 +34,8 @@ pub struct TimerKey {
 enum Action {
     Idle,
     Wake(Wakee),
+    /// The deadline of a call.
+    Fail(ReplyTo),
     Job(Box<dyn FnOnce()>),
 }
 
@@ -253,7 +256,7 @@ impl Wheel {
         // A waiting future still asks `has_fired`; it releases the entry by cancelling it.
         match action {
             Action::Wake(_) => {}
-            Action::Job(_) | Action::Idle => self.release(index),
+            Action::Fail(_) | Action::Job(_) | Action::Idle => self.release(index),
         }
         Some(action)
     }
@@ -269,6 +272,7 @@ pub(crate) fn fire(shard: &Shard, now_ns: u64) -> usize {
         };
         match action {
             Action::Wake(wakee) => wakee.wake(),
+            Action::Fail(reply) => shard.replies.fail(reply, NoAnswer::TimedOut),
             Action::Job(job) => shard.run_caught("timer", job),
             Action::Idle => continue,
         }
@@ -283,18 +287,29 @@ pub(crate) fn start(shard: &Shard, delay: Duration, cx: &mut Context<'_>) -> Tim
     start_action(shard, delay, Action::Wake(wakee))
 }
 
+/// Puts the deadline of a call on the wheel: `delay` from `now_ns`.
+pub(crate) fn start_deadline(
+    shard: &Shard,
+    now_ns: u64,
+    delay: Duration,
+    reply: ReplyTo,
+) -> TimerKey {
+    start_at(shard, now_ns, delay, Action::Fail(reply))
+}
+
 /// Runs `job` on the shard after `delay`.
 pub(crate) fn start_job(shard: &Shard, delay: Duration, job: impl FnOnce() + 'static) -> TimerKey {
     start_action(shard, delay, Action::Job(Box::new(job)))
 }
 
 fn start_action(shard: &Shard, delay: Duration, action: Action) -> TimerKey {
+    start_at(shard, shard.now_ns(), delay, action)
+}
+
+fn start_at(shard: &Shard, now_ns: u64, delay: Duration, action: Action) -> TimerKey {
     let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-    let deadline = shard.now_ns().saturating_add(delay);
-    shard
-        .timers
-        .borrow_mut()
-        .start(deadline.min(u64::MAX >> 1), action)
+    let deadline = now_ns.saturating_add(delay).min(u64::MAX >> 1);
+    shard.timers.borrow_mut().start(deadline, action)
 }
 
 /// Whether a timer of [`start`] has fired; it must be cancelled all the same.

@@ -155,6 +155,7 @@ impl<A> Address<A> {
     /// Asks: queues `message` now and resolves to the answer, or to an error after `deadline`.
     ///
     /// The question is sent before the future is polled; dropping the future abandons the answer.
+    /// The deadline counts from the end of the shard's present tick, at most a few turns later.
     #[inline]
     pub fn call<M: Message>(&self, message: M, deadline: Duration) -> Call<M>
     where
@@ -166,16 +167,16 @@ impl<A> Address<A> {
             }
             let reply = shard.replies.open::<M::Reply>(shard.id());
             match shard.post(self.id, Glue::<A, M>::VTABLE, message, reply) {
-                Ok(()) => Ok(reply),
+                Ok(()) => {
+                    shard.watch(reply, deadline);
+                    Ok(reply)
+                }
                 Err(refused) => {
                     shard.replies.close(reply);
                     Err(refused.into())
                 }
             }
         });
-        Call::new(
-            sent.unwrap_or_else(|message| Err(CallError::OffShard(message))),
-            deadline,
-        )
+        Call::new(sent.unwrap_or_else(|message| Err(CallError::OffShard(message))))
     }
 }

@@ -5,12 +5,11 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::reply::{NoAnswer, ReplyTo};
 use super::{Message, SendError};
 use crate::shard::Shard;
-use crate::timer::{self, TimerKey};
+use crate::timer;
 
 /// Why a call has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,35 +68,29 @@ enum State<M> {
 #[must_use = "a call that is not awaited drops its answer"]
 pub struct Call<M: Message> {
     state: State<M>,
-    deadline: Duration,
-    timer: Option<TimerKey>,
     shard_local: PhantomData<*const ()>,
 }
 
 impl<M: Message> Call<M> {
-    pub(crate) fn new(sent: Result<ReplyTo, CallError<M>>, deadline: Duration) -> Self {
+    pub(crate) fn new(sent: Result<ReplyTo, CallError<M>>) -> Self {
         let state = match sent {
             Ok(reply) => State::Waiting(reply),
             Err(refused) => State::Refused(refused),
         };
         Call {
             state,
-            deadline,
-            timer: None,
             shard_local: PhantomData,
         }
     }
 
-    fn finish(&mut self) {
-        if let State::Waiting(reply) = std::mem::replace(&mut self.state, State::Done) {
-            let timer = self.timer.take();
-            Shard::with(|shard| {
-                shard.replies.close(reply);
-                if let Some(timer) = timer {
-                    timer::cancel(shard, timer);
-                }
-            });
-        }
+    #[inline]
+    fn poll_reply(
+        reply: ReplyTo,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<Result<M::Reply, NoAnswer>>> {
+        // SAFETY: `reply` was opened with `M::Reply` by `Address::call` and is closed only by
+        // `Drop`, after the last poll.
+        Shard::with(|shard| unsafe { shard.replies.poll::<M::Reply>(reply, cx) })
     }
 }
 
@@ -108,45 +101,39 @@ impl<M: Message> Future for Call<M> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = match &self.state {
-            State::Waiting(reply) => *reply,
-            State::Done => return Poll::Ready(Err(CallError::Stopped)),
-            State::Refused(_) => {
-                return match std::mem::replace(&mut self.state, State::Done) {
-                    State::Refused(why) => Poll::Ready(Err(why)),
-                    _ => Poll::Ready(Err(CallError::Stopped)),
-                };
-            }
-        };
-        let deadline = self.deadline;
-        let timer = &mut self.timer;
-        let polled = Shard::with(|shard| {
-            // SAFETY: `reply` was opened with `M::Reply` by `Address::call` and is closed only by
-            // `finish`, after which the state is no longer `Waiting`.
-            let polled = unsafe { shard.replies.poll::<M::Reply>(reply, cx) };
-            if polled.is_pending() {
-                match timer {
-                    None => *timer = Some(timer::start(shard, deadline, cx)),
-                    Some(key) if timer::has_fired(shard, *key) => return Some(Poll::Pending),
-                    Some(key) => timer::renote(shard, *key, cx),
-                }
-            }
-            (!polled.is_pending()).then_some(polled)
-        });
-        let outcome = match polled {
-            Some(None) => return Poll::Pending,
-            Some(Some(Poll::Ready(Ok(answer)))) => Ok(answer),
-            Some(Some(Poll::Ready(Err(NoAnswer::Panicked)))) => Err(CallError::Panicked),
-            Some(Some(Poll::Ready(Err(NoAnswer::Stopped)))) | None => Err(CallError::Stopped),
-            Some(Some(Poll::Pending)) => Err(CallError::TimedOut),
-        };
-        self.finish();
-        Poll::Ready(outcome)
+        if let State::Waiting(reply) = self.state {
+            return match Self::poll_reply(reply, cx) {
+                Some(Poll::Pending) => Poll::Pending,
+                Some(Poll::Ready(answer)) => Poll::Ready(answer.map_err(CallError::from)),
+                None => Poll::Ready(Err(CallError::Stopped)),
+            };
+        }
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Refused(why) => Poll::Ready(Err(why)),
+            State::Waiting(_) | State::Done => Poll::Ready(Err(CallError::Stopped)),
+        }
+    }
+}
+
+impl<M> From<NoAnswer> for CallError<M> {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Panicked => CallError::Panicked,
+            NoAnswer::Stopped => CallError::Stopped,
+            NoAnswer::TimedOut => CallError::TimedOut,
+        }
     }
 }
 
 impl<M: Message> Drop for Call<M> {
+    #[inline]
     fn drop(&mut self) {
-        self.finish();
+        if let State::Waiting(reply) = self.state {
+            Shard::with(|shard| {
+                if let Some(timer) = shard.replies.close(reply) {
+                    timer::cancel(shard, timer);
+                }
+            });
+        }
     }
 }

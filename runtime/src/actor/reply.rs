@@ -7,6 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use super::Payload;
 use crate::chunks::Chunks;
 use crate::task::Wakee;
+use crate::timer::TimerKey;
 
 /// Where an answer goes; travels with the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub(crate) enum NoAnswer {
     Panicked,
     /// The actor stopped before it reached the message.
     Stopped,
+    /// The deadline came first.
+    TimedOut,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,8 @@ struct ReplyCell {
     generation: Cell<u32>,
     state: Cell<State>,
     next_free: Cell<u32>,
+    /// The deadline, once it is on the wheel.
+    timer: Cell<Option<TimerKey>>,
     drop: Cell<unsafe fn(*mut u8)>,
     wakee: UnsafeCell<Wakee>,
     payload: Payload,
@@ -99,6 +104,18 @@ impl ReplyCells {
     fn waiting(&self, to: ReplyTo) -> Option<&ReplyCell> {
         self.get(to.index)
             .filter(|c| c.generation.get() == to.generation && c.state.get() == State::Waiting)
+    }
+
+    /// Whether the answer is still to come; the caller then puts the deadline on the wheel.
+    pub(crate) fn is_waiting(&self, to: ReplyTo) -> bool {
+        self.waiting(to).is_some()
+    }
+
+    /// Remembers the deadline on the wheel.
+    pub(crate) fn set_timer(&self, to: ReplyTo, timer: TimerKey) {
+        if let Some(cell) = self.waiting(to) {
+            cell.timer.set(Some(timer));
+        }
     }
 
     /// Stores the answer. Gives it back when nobody waits any more.
@@ -170,14 +187,13 @@ impl ReplyCells {
         }
     }
 
-    /// Ends the use of a cell: drops an answer that nobody took, makes late answers miss.
+    /// Ends the use of a cell: drops an answer that nobody took, makes late answers miss. Gives
+    /// back the deadline that is on the wheel.
     #[inline]
-    pub(crate) fn close(&self, to: ReplyTo) {
-        let Some(cell) = self.get(to.index) else {
-            return;
-        };
+    pub(crate) fn close(&self, to: ReplyTo) -> Option<TimerKey> {
+        let cell = self.get(to.index)?;
         if cell.generation.get() != to.generation {
-            return;
+            return None;
         }
         if cell.state.get() == State::Answered {
             // SAFETY: `Answered` means an untaken value of the type `drop` was set for.
@@ -189,6 +205,7 @@ impl ReplyCells {
         cell.generation.set(cell.generation.get().wrapping_add(1));
         cell.next_free.set(self.free.get());
         self.free.set(to.index);
+        cell.timer.take()
     }
 
     #[cold]
@@ -198,6 +215,7 @@ impl ReplyCells {
             generation: Cell::new(0),
             state: Cell::new(State::Free),
             next_free: Cell::new(u32::MAX),
+            timer: Cell::new(None),
             drop: Cell::new(Payload::drop_in_place::<()>),
             wakee: UnsafeCell::new(Wakee::None),
             payload: Payload::empty(),

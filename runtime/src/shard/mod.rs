@@ -10,6 +10,7 @@ mod turn;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::actor::{MessageVtable, NodePool, ReplyCells, ReplyTo};
 use crate::clock::{self, Cycles};
@@ -50,6 +51,9 @@ pub(crate) struct Shard {
     ready: Ready,
     pub(crate) mesh: Mesh,
     pub(crate) timers: RefCell<Wheel>,
+    /// Calls of the present tick, whose deadlines are not on the wheel yet: most are answered
+    /// before they need to be.
+    watched: RefCell<Vec<(ReplyTo, Duration)>>,
     pub(crate) registry: RefCell<Registry>,
     /// `None` once the shard has closed its sockets on the way down.
     pub(crate) driver: RefCell<Option<Driver>>,
@@ -87,6 +91,7 @@ impl Shard {
             replies: ReplyCells::new(),
             ready: Ready::new(Quanta::standard()),
             mesh,
+            watched: RefCell::new(Vec::new()),
             timers: RefCell::new(Wheel::new(clock::monotonic_ns())),
             registry: RefCell::new(Registry::default()),
             driver: RefCell::new(Some(driver)),
@@ -167,6 +172,12 @@ impl Shard {
     pub(crate) fn now_ns(&self) -> u64 {
         let (ns, at) = self.epoch.get();
         ns + clock::cycles_to_ns(clock::cycles().saturating_sub(at))
+    }
+
+    /// Sees to it that `reply` fails when no answer comes within `deadline`.
+    #[inline]
+    pub(crate) fn watch(&self, reply: ReplyTo, deadline: Duration) {
+        self.watched.borrow_mut().push((reply, deadline));
     }
 
     /// Takes a slot for a new actor or task.

@@ -67,6 +67,23 @@ impl Shard {
         if self.mesh.is_dirty() {
             self.mesh.flush(self);
         }
+        self.arm_deadlines();
+    }
+
+    /// Puts the deadlines of calls that this tick did not answer on the wheel.
+    #[inline]
+    fn arm_deadlines(&self) {
+        let mut watched = self.watched.borrow_mut();
+        if watched.is_empty() {
+            return;
+        }
+        let now_ns = self.now_ns();
+        for (reply, deadline) in watched.drain(..) {
+            if self.replies.is_waiting(reply) {
+                let timer = timer::start_deadline(self, now_ns, deadline, reply);
+                self.replies.set_timer(reply, timer);
+            }
+        }
     }
 
     pub(crate) fn doorbell(&self) -> &crate::mesh::Doorbell {
