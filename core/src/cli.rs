@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ninefold::NodeConfig;
 use ninefold_runtime::Placement;
+use ninefold_runtime::limits::SHARDS_MAX;
+use tracing_subscriber::EnvFilter;
 
 /// An MCP node on pinned shards: both protocol eras on one endpoint.
 #[derive(Debug, Parser)]
@@ -65,7 +67,7 @@ pub(crate) struct Serve {
     #[arg(long, conflicts_with = "admin")]
     no_admin: bool,
     /// Number of shards [default: one for each allowed CPU but one, which the control plane gets].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = shards)]
     shards: Option<usize>,
     /// `spread` over cores and memory nodes, `pack` them, or a CPU list such as 2-5,8.
     #[arg(long, value_name = "POLICY", default_value = "spread")]
@@ -83,13 +85,19 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// Seconds that SIGTERM waits for requests under way.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(..=DAY_S)
+    )]
     drain: u64,
     /// What is logged to stderr: a level, or a filter such as ninefold=debug.
     #[arg(
         long,
         value_name = "FILTER",
         default_value = "info",
+        value_parser = filter,
         env = "NINEFOLD_LOG"
     )]
     pub(crate) log: String,
@@ -102,6 +110,20 @@ pub(crate) struct Serve {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+/// Longest drain: what waits longer has been forgotten.
+const DAY_S: u64 = 24 * 3600;
+
+fn shards(text: &str) -> Result<usize, String> {
+    let wanted = text.parse().ok().filter(|n| (1..=SHARDS_MAX).contains(n));
+    wanted.ok_or_else(|| format!("wanted 1 to {SHARDS_MAX}"))
+}
+
+/// Checks a log filter while a mistake in it is still a mistake of usage.
+fn filter(text: &str) -> Result<String, String> {
+    let checked = EnvFilter::try_new(text).map(|_| text.to_owned());
+    checked.map_err(|error| format!("wanted a filter such as `info` or `ninefold=debug`: {error}"))
 }
 
 impl Serve {

@@ -83,6 +83,8 @@ counters! {
     refused_accept,
     /// Requests refused because sessions were full or busy.
     refused_session_capacity,
+    /// Calls whose arguments did not fit the tool.
+    tool_arguments_refused,
     /// Tools that panicked.
     tool_panic,
     /// Tools stopped at their deadline.

@@ -120,8 +120,6 @@ limits! {
     /// Bytes that one tool result may hold.
     tool_output_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024,
         "tool result with isError";
-    /// Jobs that may wait for the blocking pool.
-    blocking_queue: usize, Count = 1024, 1..=65_536, "tool result with isError";
     /// Longest sleep of the builtin tool `sleep`.
     sleep_tool_ms: u64, Millis = 30 * SECOND, 1..=HOUR, "tool result with isError";
     /// Most rounds of the builtin tool `hash`.

@@ -3,12 +3,16 @@
 
 mod cli;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, LogFormat, Serve};
 use ninefold::{Node, Server, limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
@@ -41,12 +45,13 @@ fn main() -> ExitCode {
 type Failure = Box<dyn std::error::Error>;
 
 fn serve(options: &Serve) -> Result<(), Failure> {
-    start_logging(options)?;
+    start_logging(options);
     // Before any thread starts, so that no signal meets the default disposition.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let server = Server::builder("ninefold", env!("CARGO_PKG_VERSION"))
         .builtin_tools(ninefold_runtime::clock::wall_clock)
         .build()?;
+    exit_on_second_signal()?;
     let node = Node::start(server, &options.config())?;
     announce(&node);
     let signal = signals.forever().next();
@@ -55,6 +60,17 @@ fn serve(options: &Serve) -> Result<(), Failure> {
     tracing::info!(tasks_dropped = report.tasks_dropped, "stopped");
     if report.threads_lost > 0 {
         return Err(format!("{} shard threads ended with a panic", report.threads_lost).into());
+    }
+    Ok(())
+}
+
+/// Who asks twice does not want to wait for the drain.
+fn exit_on_second_signal() -> Result<(), Failure> {
+    const INTERRUPTED: i32 = 130;
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_shutdown(signal, INTERRUPTED, asked.clone())?;
+        flag::register(signal, asked.clone())?;
     }
     Ok(())
 }
@@ -78,17 +94,15 @@ fn announce(node: &Node) {
     }
 }
 
-fn start_logging(options: &Serve) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&options.log)
-        .map_err(|error| format!("wanted a log filter such as `info`, but {error}"))?;
+fn start_logging(options: &Serve) {
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(&options.log))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match options.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    Ok(())
 }
 
 fn print_limits(json: bool) {

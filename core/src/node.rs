@@ -54,8 +54,8 @@ impl Default for NodeConfig {
 pub enum NodeError {
     /// The port is taken.
     #[error(
-        "wanted to listen on {address}, but another process does; choose another address with \
-         {flag}, or find the other with `ss -ltnp`"
+        "wanted to listen on {address}, but it is taken; choose another address with {flag}, or \
+         find who has it with `ss -ltnp`"
     )]
     Taken {
         /// The address asked for.
@@ -101,12 +101,13 @@ impl Node {
     pub fn start(server: Server, config: &NodeConfig) -> Result<Self, NodeError> {
         let codec = Arc::new(IdCodec::fresh().map_err(NodeError::Random)?);
         require_free(config.listen, LISTEN)?;
-        config
-            .admin
-            .map_or(Ok(()), |address| require_free(address, ADMIN))?;
         let runtime = Runtime::start(&config.runtime)?;
         let handle = runtime.handle();
         let (listeners, address) = bind_shards(config.listen, handle.shards())?;
+        // After the shards have bound: glommio shares ports too, theirs among them.
+        config
+            .admin
+            .map_or(Ok(()), |address| require_free(address, ADMIN))?;
         let guard = guard(config, address);
         let mut shards = Vec::with_capacity(listeners.len());
         for (shard, listener) in listeners.into_iter().enumerate() {

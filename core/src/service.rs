@@ -4,7 +4,7 @@
 //! Accept, JSON, era) and nowhere else; what a message means is decided in [`crate::mcp`], which
 //! other transports share. A modern call of a synchronous tool never awaits anything pending.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub struct Service {
     counters: Arc<Counters>,
     json: RefCell<JsonParser>,
     sleep: Sleep,
+    /// Refusals logged so far.
+    refusals: Cell<u64>,
 }
 
 /// What became of a request whose answer is in the output.
@@ -73,7 +75,7 @@ struct Exchange<'h, 's, S> {
     head: &'h Head<'h>,
     connection: Connection,
     sessions: &'s S,
-    kind: std::cell::Cell<Kind>,
+    kind: Cell<Kind>,
 }
 
 impl Service {
@@ -86,6 +88,7 @@ impl Service {
             counters: Arc::default(),
             json,
             sleep: runtime_sleep,
+            refusals: Cell::new(0),
         }
     }
 
@@ -132,7 +135,7 @@ impl Service {
     ) -> Outcome {
         let start = out.len();
         let connection = Connection::asked(head);
-        let kind = std::cell::Cell::new(Kind::Refused);
+        let kind = Cell::new(Kind::Refused);
         let exchange = Exchange {
             head,
             connection,
@@ -163,7 +166,7 @@ impl Service {
     pub fn refuse_framing(&self, error: HttpError, out: &mut Vec<u8>) -> Outcome {
         bump(&self.counters.refused_framing);
         self.counters.error(Code::InvalidRequest);
-        log(error.status(), &error);
+        self.log_refusal(error.status(), &error);
         response::refuse_framing(out, error);
         Outcome {
             close: true,
@@ -175,7 +178,7 @@ impl Service {
     /// Answers a request that did not arrive before its deadline; the connection must be closed.
     pub fn refuse_late(&self, out: &mut Vec<u8>) -> Outcome {
         bump(&self.counters.refused_late);
-        log(408, &"the request did not arrive in time");
+        self.log_refusal(408, &"the request did not arrive in time");
         response::refuse_late(out);
         Outcome {
             close: true,
@@ -187,7 +190,7 @@ impl Service {
     /// Answers a request for whose bytes there is no room; the connection must be closed.
     pub fn refuse_overload(&self, out: &mut Vec<u8>) -> Outcome {
         bump(&self.counters.refused_memory);
-        log(
+        self.log_refusal(
             503,
             &"the shard holds its limit of bytes that are not yet requests",
         );
@@ -199,6 +202,19 @@ impl Service {
         }
     }
 
+    /// Logs a refusal: the first few, then ever more rarely, so that a flood of bad requests is
+    /// seen and does not fill the disk; every one is counted, and debug shows them all.
+    pub(crate) fn log_refusal(&self, status: u16, why: &dyn Display) {
+        const SHOWN: u64 = 32;
+        let nth = self.refusals.get() + 1;
+        self.refusals.set(nth);
+        if nth <= SHOWN || nth.is_power_of_two() {
+            tracing::info!(status, %why, nth, "request refused");
+        } else {
+            tracing::debug!(status, %why, nth, "request refused");
+        }
+    }
+
     /// Path and verb.
     fn route(&self, head: &Head<'_>) -> Result<Method, u16> {
         let (counter, status) = match head.method {
@@ -207,7 +223,7 @@ impl Service {
             _ => (&self.counters.refused_verb, 405),
         };
         bump(counter);
-        log(status, &"no such path, or the path does not take this verb");
+        self.log_refusal(status, &"no such path, or the path does not take this verb");
         Err(status)
     }
 
@@ -373,7 +389,7 @@ impl Service {
         self.guard(head)?;
         if Era::of(head.protocol_version, false) == Era::Modern {
             bump(&self.counters.refused_verb);
-            log(405, &"DELETE ends legacy sessions only");
+            self.log_refusal(405, &"DELETE ends legacy sessions only");
             response::method_not_allowed(out, exchange.connection, "POST");
             return Ok(405);
         }
@@ -409,7 +425,7 @@ impl Service {
             ..
         } = refused.error;
         self.counters.error(code);
-        log(status, message);
+        self.log_refusal(status, message);
         let mut body = Body::open(out, status, connection);
         write::refusal(out, refused.id, &refused.error);
         if status == 503 {
@@ -448,8 +464,4 @@ fn session_id<'h>(head: &Head<'h>) -> Result<&'h str, RpcError> {
             SessionError::Unknown.to_string(),
         )
     })
-}
-
-fn log(status: u16, why: &dyn Display) {
-    tracing::debug!(status, %why, "request refused");
 }

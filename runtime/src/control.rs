@@ -48,10 +48,7 @@ impl ControlPlane {
             let executor = match executor {
                 Ok(executor) => executor,
                 Err(e) => {
-                    let error = StartError::Executor {
-                        shard: usize::MAX,
-                        error: e.to_string(),
-                    };
+                    let error = StartError::Control(e.to_string());
                     let _ = ready.send(Err(error));
                     return;
                 }

@@ -52,6 +52,7 @@ pub use placement::{Placement, Plan};
 pub use registry::{lookup, register, unregister};
 pub use runtime::{
     Config, Handle, Runtime, ShutdownReport, StartError, current_handle, current_shard, draining,
+    is_draining,
 };
 pub use sched::Class;
 pub use shard::Phase;

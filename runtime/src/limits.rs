@@ -18,7 +18,7 @@
 //! | [`BLOCKING_QUEUE`] | 1,024 jobs | `BlockingError::Full` |
 //! | [`RECV_BUFFERS`] x [`RECV_BUFFER_BYTES`] | 512 x 4 KiB a shard | receives wait for a buffer |
 //! | [`RECV_QUEUED_MAX`] | 8 buffers a socket | its receive is paused until it reads |
-//! | [`ACCEPT_QUEUED_MAX`] | 256 a listener | the connection is closed at once |
+//! | [`ACCEPT_QUEUED_MAX`] | 256 a listener | accepting pauses until the acceptor reads |
 //! | [`SEND_POOL_BUFFERS`] x [`SEND_BUFFER_KEEP_BYTES`] | 256 x 64 KiB | the buffer is freed |
 //! | [`SPIN`] | 20 us | the shard parks in its ring |
 //! | [`PARK_MAX`] | 250 ms | the shard turns once and parks again |

@@ -76,6 +76,12 @@ pub enum StartError {
         /// glommio's words.
         error: String,
     },
+    /// The control plane's executor did not come up.
+    #[error(
+        "control plane: wanted a glommio executor, but {0}; it needs io_uring and 512 KiB of \
+         lockable memory (`ulimit -l`)"
+    )]
+    Control(String),
     /// No thread or descriptor could be made.
     #[error("could not make a thread or descriptor for a shard: {0}")]
     System(#[from] io::Error),
@@ -249,11 +255,20 @@ impl Handle {
 
 /// Resolves when the runtime begins to drain: the shard polls every task once then.
 pub async fn draining() {
-    std::future::poll_fn(|_| match Shard::with(Shard::phase) {
-        Some(Phase::Running) => std::task::Poll::Pending,
-        _ => std::task::Poll::Ready(()),
+    std::future::poll_fn(|_| {
+        if is_draining() {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
+}
+
+/// Whether the runtime of this shard drains or has ended.
+#[must_use]
+pub fn is_draining() -> bool {
+    Shard::with(Shard::phase) != Some(Phase::Running)
 }
 
 /// How a shutdown went.
@@ -430,6 +445,17 @@ impl Seat {
             spin,
             ready,
         } = self;
+        // Before glommio, which panics instead of saying that io_uring is forbidden.
+        let driver = match Driver::new(&shared.ports[index].wake_fd) {
+            Ok(driver) => driver,
+            Err(error) => {
+                let _ = ready.send(Err(StartError::Driver {
+                    shard: index,
+                    error,
+                }));
+                return;
+            }
+        };
         let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
             .name("shard")
             .ring_depth(GLOMMIO_RING)
@@ -450,16 +476,6 @@ impl Seat {
         executor.run(async move {
             // The first sleep of an executor registers with membarrier and takes milliseconds.
             glommio::timer::sleep(Duration::from_micros(100)).await;
-            let driver = match Driver::new(&shared.ports[index].wake_fd) {
-                Ok(driver) => driver,
-                Err(error) => {
-                    let _ = ready.send(Err(StartError::Driver {
-                        shard: index,
-                        error,
-                    }));
-                    return;
-                }
-            };
             let id = u16::try_from(index).unwrap_or(u16::MAX);
             let shard = Shard::enter(Shard::new(id, shared, mesh, driver));
             let _ = ready.send(Ok(()));

@@ -25,6 +25,8 @@ pub(crate) use status::{ShardStatus, Status};
 const CONNECTIONS: usize = 64;
 /// How long one admin connection may live.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+/// How long an admin connection may say nothing.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,6 +44,9 @@ pub(crate) async fn serve(listener: glommio::net::TcpListener, status: Arc<Statu
         };
         if open.get() >= CONNECTIONS {
             continue;
+        }
+        if let Err(error) = stream.set_read_timeout(Some(SILENCE)) {
+            tracing::debug!(%error, "admin connection without a read time-out");
         }
         // Without it small answers wait for the peer's acknowledgement of the one before.
         if let Err(error) = stream.set_nodelay(true) {

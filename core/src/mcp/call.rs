@@ -47,6 +47,11 @@ pub(crate) async fn call(
     let started = catch(|| tool.start(Call { arguments }, &mut result));
     match started.map_err(|caught| panicked(service, name, &caught))? {
         Started::Finished => result.finish(),
+        Started::Refused => {
+            result.finish();
+            bump(&service.counters().tool_arguments_refused);
+            service.log_refusal(200, &format_args!("arguments of tool {name:?} do not fit"));
+        }
         Started::Running(future) => {
             out.truncate(start);
             run(service, name, future, out).await?;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ninefold_runtime::net::{RecvBuf, TcpStream, recycle_buffer, send_buffer};
-use ninefold_runtime::{clock, timeout, yield_now};
+use ninefold_runtime::{clock, is_draining, timeout, yield_now};
 
 use super::ShardSeat;
 use super::acceptor::until_drain;
@@ -92,6 +92,9 @@ impl Connection {
         {
             self.stream.shutdown_write();
             self.linger().await;
+        } else {
+            // Closing cuts off a send in flight, and an answer given is an answer owed.
+            let _ = self.flush().await;
         }
     }
 
@@ -157,6 +160,9 @@ impl Connection {
             self.out.extend_from_slice(CONTINUE);
         }
         self.send_out().await.map_err(|_| End::Closed)?;
+        if awaiting == Awaiting::Request && is_draining() {
+            return Err(End::LastWord);
+        }
         let received = match awaiting {
             Awaiting::Request => {
                 let idle = Duration::from_millis(self.limits().keep_alive_idle_ms);

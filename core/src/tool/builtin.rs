@@ -34,10 +34,16 @@ impl Tool for Echo {
     }
 
     fn start(&self, call: Call<'_>, result: &mut ResultWriter<'_>) -> Started {
-        EchoArguments::deserialize(call.arguments)
-            .map(|it| it.text)
-            .write_to(result);
-        Started::Finished
+        match EchoArguments::deserialize(call.arguments) {
+            Ok(arguments) => {
+                arguments.text.write_to(result);
+                Started::Finished
+            }
+            Err(error) => {
+                result.fail(&error);
+                Started::Refused
+            }
+        }
     }
 }
 

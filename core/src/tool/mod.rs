@@ -73,6 +73,8 @@ pub struct Call<'a> {
 pub enum Started {
     /// It ran to completion and wrote its result.
     Finished,
+    /// The arguments do not fit; the result says which and why.
+    Refused,
     /// It goes on as a future of this shard; what it wrote so far is discarded.
     Running(LocalBoxFuture<'static, ToolResult>),
 }

@@ -66,10 +66,15 @@ where
 
     fn start(&self, call: Call<'_>, result: &mut ResultWriter<'_>) -> Started {
         match Typed::<F, A>::arguments(call) {
-            Ok(arguments) => (self.0.function)(arguments).write_to(result),
-            Err(error) => result.fail(&error),
+            Ok(arguments) => {
+                (self.0.function)(arguments).write_to(result);
+                Started::Finished
+            }
+            Err(error) => {
+                result.fail(&error);
+                Started::Refused
+            }
         }
-        Started::Finished
     }
 }
 
@@ -92,7 +97,7 @@ where
             }
             Err(error) => {
                 result.fail(&error);
-                Started::Finished
+                Started::Refused
             }
         }
     }
@@ -116,7 +121,7 @@ where
             }
             Err(error) => {
                 result.fail(&error);
-                Started::Finished
+                Started::Refused
             }
         }
     }

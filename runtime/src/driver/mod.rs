@@ -185,8 +185,9 @@ impl Driver {
         unsafe { self.ring.push(entry.user_data(user_data(kind, key))) };
     }
 
-    fn cancel_receive(&mut self, key: SocketKey) {
-        let target = user_data(Kind::Receive, key);
+    /// Ends a multishot operation whose reader is behind; it is armed again when that has read.
+    fn pause(&mut self, key: SocketKey, kind: Kind) {
+        let target = user_data(kind, key);
         let entry = opcode::AsyncCancel::new(target).build();
         if let Some(socket) = self.sockets.get(key) {
             socket.receive = Receive::Pausing;
@@ -250,7 +251,7 @@ impl Driver {
         wakes.push(std::mem::take(&mut socket.reader));
         let behind = socket.received.len() >= RECV_QUEUED_MAX;
         if behind && socket.receive == Receive::Armed {
-            self.cancel_receive(key);
+            self.pause(key, Kind::Receive);
         } else {
             self.close_if_idle(key);
         }
@@ -275,12 +276,13 @@ impl Driver {
             socket.receive = Receive::Idle;
         }
         match accepted {
-            Some(fd) if socket.accepted.len() < ACCEPT_QUEUED_MAX && !socket.closing => {
+            // What the kernel accepts until it hears of the pause is queued as well.
+            Some(fd) if !socket.closing => {
                 stats.sockets_accepted.add(1);
                 socket.accepted.push_back(fd);
             }
-            // Beyond the limit the connection is closed at once: the descriptor drops here.
-            Some(_) => stats.accept_errors.add(1),
+            // The listener is going: the descriptor drops here.
+            Some(_) => {}
             None if done.result() == -libc::ECANCELED => {}
             None => {
                 stats.accept_errors.add(1);
@@ -297,8 +299,11 @@ impl Driver {
             return;
         };
         wakes.push(std::mem::take(&mut socket.reader));
-        if socket.receive == Receive::Idle && !socket.closing {
-            self.arm(key, Kind::Accept);
+        let behind = socket.accepted.len() >= ACCEPT_QUEUED_MAX;
+        match socket.receive {
+            Receive::Armed if behind && !socket.closing => self.pause(key, Kind::Accept),
+            Receive::Idle if !behind && !socket.closing => self.arm(key, Kind::Accept),
+            _ => {}
         }
         self.close_if_idle(key);
     }

@@ -23,8 +23,8 @@ pub(crate) enum Head {
     Failed { to: ReplyTo, why: NoAnswer },
 }
 
-/// One slot of a mesh ring: three cache lines at most, of which small messages touch two.
-#[repr(align(64))]
+/// One slot of a mesh ring: two cache lines, of which messages up to 24 bytes touch the first.
+#[repr(C, align(64))]
 pub(crate) struct Frame {
     pub(crate) head: Head,
     pub(crate) payload: Payload,

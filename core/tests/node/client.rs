@@ -1,0 +1,235 @@
+//! A plain blocking client: bytes out, answers in; and the requests that clients send.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// Longer than anything here may take: a read that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) fields: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Status and JSON-RPC error code.
+    pub(crate) fn refusal(&self) -> (u16, Option<i64>) {
+        let code = (!self.body.is_empty()).then(|| self.json()["error"]["code"].as_i64());
+        (self.status, code.flatten())
+    }
+
+    /// Text of the first block of a tool's result.
+    pub(crate) fn result_text(&self) -> String {
+        let answer = self.json();
+        assert_eq!(self.status, 200, "{answer}");
+        let text = answer["result"]["content"][0]["text"].as_str();
+        text.unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+}
+
+/// One connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("a connection");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a time-out");
+        let client = Self {
+            stream,
+            buffer: Vec::new(),
+        };
+        client.patience(PATIENCE);
+        client
+    }
+
+    /// How long a read waits from now on.
+    pub(crate) fn patience(&self, time: Duration) {
+        self.stream
+            .set_read_timeout(Some(time))
+            .expect("a time-out");
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream
+            .write_all(bytes.as_ref())
+            .expect("a peer that reads");
+    }
+
+    /// Ends the sending side.
+    pub(crate) fn finish(&self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("an open connection");
+    }
+
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
+        self.send(request);
+        self.answer()
+    }
+
+    pub(crate) fn answer(&mut self) -> Answer {
+        self.try_answer().expect("an answer")
+    }
+
+    /// The next answer; an error when the peer closes, resets or stays silent.
+    pub(crate) fn try_answer(&mut self) -> io::Result<Answer> {
+        loop {
+            if let Some((answer, length)) = parse(&self.buffer) {
+                self.buffer.drain(..length);
+                return Ok(answer);
+            }
+            if self.read_some()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    fn read_some(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; 64 << 10];
+        let n = self.stream.read(&mut chunk)?;
+        self.buffer.extend_from_slice(&chunk[..n]);
+        Ok(n)
+    }
+
+    /// Reads until the peer closes or resets; how many bytes came before that. Panics when the
+    /// peer keeps the connection open.
+    pub(crate) fn closed(&mut self) -> usize {
+        loop {
+            match self.read_some() {
+                Ok(0) => return self.buffer.len(),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    return self.buffer.len();
+                }
+                Err(error) => panic!("wanted a closed connection, but {error}"),
+            }
+        }
+    }
+}
+
+/// The first answer in `bytes` and its length, once it is whole.
+fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
+    let mut table = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut table);
+    let httparse::Status::Complete(head) = response.parse(bytes).expect("a well-formed head")
+    else {
+        return None;
+    };
+    let text = |value: &[u8]| String::from_utf8(value.to_vec()).expect("text");
+    let fields: HashMap<_, _> = response
+        .headers
+        .iter()
+        .map(|it| (it.name.to_ascii_lowercase(), text(it.value)))
+        .collect();
+    let length = fields
+        .get("content-length")
+        .map_or(0, |it| it.parse().expect("a length"));
+    let body = bytes.get(head..head + length)?.to_vec();
+    let status = response.code.expect("a status");
+    Some((
+        Answer {
+            status,
+            fields,
+            body,
+        },
+        head + length,
+    ))
+}
+
+pub(crate) const META: &str = "io.modelcontextprotocol/protocolVersion";
+
+fn meta() -> Value {
+    json!({META: "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}})
+}
+
+/// A POST of `body` with what every client sends and `fields` besides.
+pub(crate) fn post(fields: &[(&str, &str)], body: &str) -> String {
+    let mut request = String::from(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\n",
+    );
+    for (name, value) in fields {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request + &format!("Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A modern request.
+pub(crate) fn modern(id: usize, method: &str, mut params: Value) -> String {
+    params["_meta"] = meta();
+    let name = params["name"].as_str().unwrap_or("-").to_owned();
+    let fields = [
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", method),
+        ("Mcp-Name", &name),
+    ];
+    let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+    post(&fields, &body.to_string())
+}
+
+/// A modern call of a tool.
+pub(crate) fn call(tool: &str, arguments: Value) -> String {
+    modern(
+        1,
+        "tools/call",
+        json!({"name": tool, "arguments": arguments}),
+    )
+}
+
+/// A modern call of `echo`, which answers `text`.
+pub(crate) fn echo(text: &str) -> String {
+    call("echo", json!({"text": text}))
+}
+
+/// A message of the legacy era.
+pub(crate) fn legacy(session: Option<&str>, body: &Value) -> String {
+    let session = session.map(|id| ("Mcp-Session-Id", id));
+    post(session.as_slice(), &body.to_string())
+}
+
+pub(crate) fn initialize() -> String {
+    let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"}}});
+    legacy(None, &body)
+}
+
+/// A legacy request in a session.
+pub(crate) fn in_session(session: &str, method: &str, params: Value) -> String {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    legacy(Some(session), &body)
+}
+
+/// The end of a legacy session.
+pub(crate) fn delete(session: &str) -> String {
+    format!("DELETE /mcp HTTP/1.1\r\nHost: localhost\r\nMcp-Session-Id: {session}\r\n\r\n")
+}

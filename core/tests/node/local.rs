@@ -1,0 +1,137 @@
+//! A node in this process, with tools that misbehave and limits that can be reached.
+
+use std::io;
+use std::ops::Deref;
+use std::sync::{Mutex, Once};
+use std::time::{Duration, UNIX_EPOCH};
+
+use ninefold::limits::Limits;
+use ninefold::server::Builder;
+use ninefold::{NoArguments, Node, NodeConfig, Server};
+
+use crate::target::Target;
+
+/// A running node; stops when dropped.
+pub(crate) struct Local {
+    target: Target,
+    node: Node,
+}
+
+impl Deref for Local {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.target
+    }
+}
+
+impl Local {
+    /// One shard under the default limits.
+    pub(crate) fn start() -> Self {
+        Self::with(1, |_| {})
+    }
+
+    pub(crate) fn with(shards: usize, adjust: impl FnOnce(&mut Limits)) -> Self {
+        capture_log();
+        let mut limits = Limits::default();
+        adjust(&mut limits);
+        let server = Server::builder("test", "1")
+            .limits(limits)
+            .builtin_tools(|| UNIX_EPOCH);
+        let server = misbehaving(server).build().expect("a server");
+        let mut config = NodeConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            admin: Some(([127, 0, 0, 1], 0).into()),
+            ..NodeConfig::default()
+        };
+        config.runtime.shards = Some(shards);
+        let node = Node::start(server, &config).unwrap_or_else(|error| panic!("{error}"));
+        let admin = node.admin_address().expect("an admin listener");
+        Self {
+            target: Target {
+                mcp: node.address(),
+                admin,
+            },
+            node,
+        }
+    }
+
+    /// Drains the node; how many tasks had to be dropped.
+    pub(crate) fn shutdown(self) -> u64 {
+        self.node.shutdown().tasks_dropped
+    }
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Block {
+    ms: u64,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Large {
+    bytes: usize,
+}
+
+fn misbehaving(builder: Builder) -> Builder {
+    fn fall(how: &str) {
+        if !how.is_empty() {
+            panic!("secret of {how}");
+        }
+    }
+    builder
+        .tool("panics", "Panics at once", |NoArguments {}| fall("panics"))
+        .async_tool(
+            "panics_later",
+            "Panics behind an await",
+            |NoArguments {}| async {
+                ninefold_runtime::yield_now().await;
+                fall("panics_later");
+            },
+        )
+        .blocking_tool("panics_elsewhere", "Panics on the pool", |NoArguments {}| {
+            fall("panics_elsewhere");
+        })
+        .tool(
+            "blocks",
+            "Holds its shard, as no tool should",
+            |Block { ms }| {
+                std::thread::sleep(Duration::from_millis(ms));
+            },
+        )
+        .blocking_tool(
+            "blocks_elsewhere",
+            "Holds a thread of the pool",
+            |Block { ms }| {
+                std::thread::sleep(Duration::from_millis(ms));
+            },
+        )
+        .tool("large", "Answers much", |Large { bytes }| "x".repeat(bytes))
+}
+
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// What the nodes of this process have logged so far.
+pub(crate) fn log() -> String {
+    String::from_utf8_lossy(&LOG.lock().expect("a log")).into_owned()
+}
+
+fn capture_log() {
+    struct Sink;
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            LOG.lock().expect("a log").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(|| Sink);
+        log.with_max_level(tracing::Level::DEBUG).init();
+    });
+}

@@ -1,0 +1,27 @@
+//! The node over real sockets: what a peer sees, what the counters say, and that nobody beside a
+//! misbehaving peer notices.
+//!
+//! Most tests start a node in this process with limits small enough to be reached; those that need
+//! a process (signals, exit codes, resource limits, its log) start the binary.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests are about real time and have real threads beside the node"
+)]
+#![expect(
+    clippy::expect_used,
+    reason = "a failed expectation is how a test fails"
+)]
+
+mod admin;
+mod bad_input;
+mod client;
+mod connections;
+mod crowds;
+mod deadlines;
+mod drain;
+mod local;
+mod process;
+mod sessions;
+mod start;
+mod target;
+mod tools;
