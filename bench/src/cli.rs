@@ -13,6 +13,7 @@ use crate::gate::verdict::EXIT_COULD_NOT_RUN;
 use crate::load::null_target::NullTarget;
 use crate::load::{client, idle};
 use crate::measure::hiccup;
+use crate::node::{self, NodeReady};
 use crate::plan::Phase;
 use crate::{process, run};
 
@@ -133,6 +134,12 @@ enum Command {
         #[arg(long)]
         spin: bool,
     },
+    /// Run the node under test (started by this program)
+    #[command(hide = true)]
+    Node {
+        #[arg(long)]
+        spec: String,
+    },
     /// Watch one CPU for pauses (started by this program)
     #[command(hide = true)]
     HiccupProbe {
@@ -185,6 +192,7 @@ pub fn main() -> ExitCode {
         Command::ClientLoad { spec } => return child(|| load(&spec)),
         Command::ClientIdle { spec } => return hold(&spec),
         Command::NullTarget { listen, spin } => return null_target(listen, spin),
+        Command::Node { spec } => return serve(&spec),
         Command::HiccupProbe { cpu, seconds } => return child(|| Ok(watch(cpu, seconds))),
     };
     match done {
@@ -274,6 +282,26 @@ fn null_target(listen: SocketAddr, spin: bool) -> ExitCode {
         }
         _ => told,
     }
+}
+
+/// Tells where the node is, serves until released, and tells what the shards counted.
+fn serve(spec: &str) -> ExitCode {
+    process::die_with_parent();
+    let said = |answer: Result<&NodeReady, &String>| print_json(&answer);
+    let served = parse(spec).and_then(|spec| {
+        node::serve(&spec, |ready| {
+            said(Ok(&ready));
+        })
+    });
+    match &served {
+        Ok(report) if print_json(report) => return ExitCode::SUCCESS,
+        Ok(_) => {}
+        // Before the node was ready this is the answer; later its reader finds no report in it.
+        Err(why) => {
+            said(Err(why));
+        }
+    }
+    ExitCode::FAILURE
 }
 
 fn print_json(value: &impl Serialize) -> bool {

@@ -19,8 +19,10 @@
 pub mod cli;
 pub mod env;
 pub mod gate;
+pub(crate) mod inproc;
 pub mod load;
 pub mod measure;
+pub mod node;
 pub mod plan;
 pub mod process;
 pub mod progress;

@@ -118,7 +118,7 @@ impl Recorder {
     }
 
     /// The generator must not be what is measured: its lag at p99.99 stays under D/20.
-    fn generator_lag(&mut self, prefix: &str, lag: &Latency, deadline_ns: u64) {
+    pub(crate) fn generator_lag(&mut self, prefix: &str, lag: &Latency, deadline_ns: u64) {
         let id = format!("{prefix}.lag");
         self.latency(&id, lag, Unit::Us);
         let Some(p9999) = lag.resolved(0.9999) else {

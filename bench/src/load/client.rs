@@ -309,7 +309,11 @@ impl<'a> Client<'a> {
 
     /// Nothing in flight and nothing waiting.
     fn settled(&self) -> bool {
-        self.backlog() == 0 && self.conns.iter().all(|conn| conn.in_flight() == 0)
+        self.backlog() == 0 && !self.awaits_answers()
+    }
+
+    fn awaits_answers(&self) -> bool {
+        self.conns.iter().any(|conn| conn.in_flight() > 0)
     }
 
     fn backlog(&self) -> u64 {
@@ -326,7 +330,9 @@ impl<'a> Client<'a> {
         match &self.source {
             Source::Open { due, .. } => {
                 let next = self.start_ns + due.peek().at_ns;
-                next.saturating_sub(now + SPIN_NS).min(SLEEP_MAX_NS)
+                // While an answer is awaited, this CPU may be the one that the server needs.
+                let spin_ns = if self.awaits_answers() { 0 } else { SPIN_NS };
+                next.saturating_sub(now + spin_ns).min(SLEEP_MAX_NS)
             }
             Source::Closed(_) => SLEEP_MAX_NS.min(self.start_ns.saturating_sub(now).max(1)),
         }

@@ -90,7 +90,7 @@ impl Conn {
         setup().map_err(LoadError::io("set socket options"))?;
         let session = match spec.wire {
             Wire::Legacy => shake_hands(&mut stream, &to)?,
-            Wire::Modern | Wire::Get => None,
+            Wire::Modern | Wire::Initialize | Wire::Get => None,
         };
         let text = wire::padding(spec.wire, spec.message_bytes);
         let template = wire::call(spec.wire, &to, &text, session.as_deref());
@@ -213,7 +213,7 @@ impl Conn {
 
 impl Expected {
     #[inline]
-    fn judge(self, status: u16, body: &[u8], id: u64) -> Outcome {
+    pub(crate) fn judge(self, status: u16, body: &[u8], id: u64) -> Outcome {
         match status {
             200 if self.wire == Wire::Get => Outcome::Correct,
             200 => match wire::find_id(body) {
@@ -232,7 +232,12 @@ impl Expected {
 
 /// Checks one reply in full; all later ones must have its length, because ids do not change
 /// theirs.
-fn learn(wire: Wire, bytes: &[u8], reply: Reply, text: &str) -> Result<Expected, String> {
+pub(crate) fn learn(
+    wire: Wire,
+    bytes: &[u8],
+    reply: Reply,
+    text: &str,
+) -> Result<Expected, String> {
     let body = &bytes[reply.body_at..reply.end];
     if reply.status != 200 {
         let shown = String::from_utf8_lossy(&body[..body.len().min(200)]);
@@ -244,12 +249,16 @@ fn learn(wire: Wire, bytes: &[u8], reply: Reply, text: &str) -> Result<Expected,
     if wire != Wire::Get {
         let message: Value = serde_json::from_slice(body)
             .map_err(|e| format!("wanted one JSON object as the reply, found {e}"))?;
-        let echoed = &message["result"]["content"][0]["text"];
-        if message["id"] != ID_BASE || echoed != text {
+        let result = &message["result"];
+        let as_wanted = match wire {
+            Wire::Initialize => result["protocolVersion"] == "2025-11-25",
+            _ => result["content"][0]["text"] == text,
+        };
+        if message["id"] != ID_BASE || !as_wanted {
             let mut shown = message.to_string();
             shown.truncate(shown.floor_char_boundary(300));
             return Err(format!(
-                "wanted the text echoed under id {ID_BASE}, found {shown}"
+                "wanted {wire:?} answered under id {ID_BASE}, found {shown}"
             ));
         }
     }

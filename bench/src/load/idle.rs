@@ -157,7 +157,7 @@ fn complete(
     };
     let template = match request.wire {
         Wire::Legacy => wire::initialize(&to),
-        Wire::Modern | Wire::Get => wire::call(request.wire, &to, "idle", None),
+        Wire::Modern | Wire::Initialize | Wire::Get => wire::call(request.wire, &to, "idle", None),
     };
     let (_, reply) = exchange(stream, &to, &template)?;
     if reply.status == 200 {

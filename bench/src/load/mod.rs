@@ -3,6 +3,7 @@
 
 pub mod client;
 pub(crate) mod conn;
+pub mod flood;
 pub mod idle;
 pub mod null_target;
 pub mod remote;

@@ -17,8 +17,9 @@ const OPEN_EACH_SECONDS: f64 = 0.002;
 
 /// Descriptors an idle client needs beside its connections.
 const DESCRIPTORS_SPARE: u64 = 64;
-/// Connections that one source address can have towards one server under the default port range.
-const PORTS_OF_ONE_ADDRESS: u64 = 28_000;
+/// Connections from one source address to one server that cost nothing to open: beyond half of the
+/// default port range, `bind` looks for a free port one by one.
+const PORTS_OF_ONE_ADDRESS: u64 = 14_000;
 
 /// A running null target.
 #[derive(Debug)]

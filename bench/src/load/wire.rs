@@ -18,6 +18,8 @@ pub enum Wire {
     Modern,
     /// MCP 2025-11-25: a session per connection.
     Legacy,
+    /// MCP 2025-11-25: every request is an `initialize` and opens a session.
+    Initialize,
     /// A plain GET, such as a health check.
     Get,
 }
@@ -107,6 +109,7 @@ pub(crate) fn call(wire: Wire, to: &Endpoint, text: &str, session: Option<&str>)
                 id_at: None,
             }
         }
+        Wire::Initialize => initialize(to),
         Wire::Modern => {
             let head = format!(
                 "{}MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\n\

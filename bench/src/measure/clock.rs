@@ -28,6 +28,29 @@ pub fn process_cpu_ns() -> u64 {
     read_ns(ClockId::ProcessCPUTime)
 }
 
+/// Reads the processor's counter: a third of the cost of [`now_ns`], for spans of some ns.
+#[must_use]
+#[inline]
+pub fn ticks() -> u64 {
+    ninefold_runtime::clock::cycles()
+}
+
+/// The ns between two readings of [`ticks`].
+#[must_use]
+#[inline]
+pub fn ticks_to_ns(span: u64) -> u64 {
+    ninefold_runtime::clock::cycles_to_ns(span)
+}
+
+/// Keeps this CPU busy for `ns`, as a handler of that length does.
+#[inline]
+pub fn spin_for(ns: u64) {
+    let (start, span) = (ticks(), ninefold_runtime::clock::ns_to_cycles(ns));
+    while ticks().wrapping_sub(start) < span {
+        std::hint::spin_loop();
+    }
+}
+
 /// Sleeps for at least `duration`, however many signals arrive.
 pub fn sleep(duration: Duration) {
     let mut left = timespec(duration);

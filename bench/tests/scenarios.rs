@@ -1,0 +1,152 @@
+//! Scenarios on the real runtime and the real node, as short as they can be: what is measured is
+//! there, in order, and correct; how fast it was is not judged.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::Command;
+
+use ninefold_bench::load::idle::IdleRequest;
+use ninefold_bench::load::remote;
+use ninefold_bench::load::spec::{LoadSpec, Pace};
+use ninefold_bench::load::wire::Wire;
+use ninefold_bench::node::{NodeProcess, NodeSpec};
+use ninefold_bench::plan::{CpuPlan, Phase, Plan};
+use ninefold_tuning::Facts;
+use serde_json::Value;
+
+fn quick(only: &str) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ninefold-bench"))
+        .args(["quick", "--seconds", "0.4", "--rate", "1000", "--json", "-"])
+        .args(["--only", only, "--no-progress", "--out"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn value(report: &Value, id: &str) -> f64 {
+    let metric = &report["metrics"][id];
+    assert!(metric["n"].as_u64() > Some(0), "{id} in {report:#}");
+    metric["value"].as_f64().unwrap()
+}
+
+fn plan() -> Plan {
+    Plan {
+        phase: Phase::Quick,
+        seconds: None,
+        rate: None,
+        seed: 1,
+        cpus: CpuPlan::of_host(&Facts::capture()),
+        exe: env!("CARGO_BIN_EXE_ninefold-bench").into(),
+        out: "reports".into(),
+        claims: Vec::new(),
+    }
+}
+
+#[test]
+fn actors_and_their_messages_are_measured() {
+    let report = quick("mailbox,actor");
+    assert_eq!(report["skipped"], serde_json::json!({}));
+    assert!(value(&report, "mailbox.tell.ns") > 0.0);
+    assert!(value(&report, "mailbox.ask.p50_ns") <= value(&report, "mailbox.ask.p99_ns"));
+    assert!(value(&report, "mailbox.pingpong.ns") > 0.0);
+    assert!(value(&report, "actor.spawn.per_s") > 0.0);
+    let bytes = value(&report, "actor.idle.bytes");
+    assert!(
+        (8.0..=200.0).contains(&bytes),
+        "{bytes} bytes an idle actor"
+    );
+    assert!(value(&report, "actor.restart.p50_us") > 0.0);
+    assert!(value(&report, "registry.lookup.ns") > 0.0);
+    assert!(value(&report, "pool.roundtrip.p50_us") > 0.0);
+    assert!(report["metrics"]["registry.lookup_1m.ns"].is_null());
+}
+
+#[test]
+fn every_call_in_process_is_answered_correctly() {
+    let report = quick("sustained_inproc");
+    let claim = &report["claims"][0];
+    assert_eq!(
+        (&claim["scenario"], &claim["n"]),
+        (&"sustained.inproc".into(), &400.into())
+    );
+    let notes = report["notes"].to_string();
+    assert!(!notes.contains("wanted"), "a wrong answer: {notes}");
+    let achieved = value(&report, "sustained.inproc.achieved_per_s");
+    // What the warm-up left over may arrive in the window, too.
+    assert!(achieved > 0.0 && achieved < 2000.0, "{achieved}");
+}
+
+#[test]
+fn a_node_serves_every_kind_of_load_and_reports_at_its_end() {
+    let plan = plan();
+    let node = NodeProcess::start(&plan, &NodeSpec::one_shard(&plan)).unwrap();
+    for wire in [Wire::Modern, Wire::Legacy, Wire::Initialize] {
+        let spec = LoadSpec {
+            target: node.ready.address,
+            wire,
+            path: "/mcp".into(),
+            message_bytes: 1024,
+            connections: 4,
+            pipeline: 2,
+            pace: Pace::Closed,
+            warmup_seconds: 0.1,
+            seconds: 0.2,
+            drain_seconds: 2.0,
+            deadline_ns: 1_000_000_000,
+            cpu: plan.cpus.client.last().copied(),
+            spin: false,
+            server_pid: Some(node.pid()),
+        };
+        let result = remote::run(&plan, &spec).unwrap();
+        assert!(result.correct > 0, "{wire:?}: {result:?}");
+        assert_eq!((result.failed, result.shed), (0, 0), "{wire:?}: {result:?}");
+    }
+    let request = IdleRequest {
+        wire: Wire::Modern,
+        path: "/mcp".into(),
+    };
+    let held = remote::hold_many(&plan, node.ready.address, 50, Some(&request)).unwrap();
+    assert_eq!(
+        held.iter().map(|clients| clients.ready.open).sum::<u64>(),
+        50
+    );
+    let open = || node.scrape("ninefold_connections_open").unwrap();
+    assert!((0..10_000).any(|_| open() >= 50.0), "{}", open());
+    assert!(node.scrape("ninefold_no_such_metric").is_err());
+    let report = node.finish().unwrap();
+    assert!(report.turns > 0 && report.turn_max_ns > 0 && report.threads_lost == 0);
+    assert!(
+        report.delays > 0,
+        "the sessions of the legacy era are actors"
+    );
+}
+
+#[test]
+fn a_flooded_node_still_answers_its_control_plane() {
+    let plan = plan();
+    let spec = NodeSpec {
+        flood: true,
+        ..NodeSpec::one_shard(&plan)
+    };
+    let node = NodeProcess::start(&plan, &spec).unwrap();
+    let before = node.scrape("ninefold_messages_total").unwrap();
+    let after = node.scrape("ninefold_messages_total").unwrap();
+    assert!(
+        after > before,
+        "{before} then {after}: nothing floods this node"
+    );
+    assert!(node.finish().unwrap().turns > 0);
+}
+
+#[test]
+fn a_node_that_cannot_start_says_why() {
+    let plan = plan();
+    let spec = NodeSpec {
+        cpus: vec![4095],
+        ..NodeSpec::one_shard(&plan)
+    };
+    let error = NodeProcess::start(&plan, &spec).unwrap_err().to_string();
+    assert!(error.contains("wanted CPU 4095"), "{error}");
+}
