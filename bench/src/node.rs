@@ -56,6 +56,8 @@ pub struct NodeReport {
     pub turns: u64,
     /// Longest of them, in ns.
     pub turn_max_ns: u64,
+    /// Mean of them, in ns.
+    pub turn_mean_ns: Option<f64>,
     /// Turns of more than 1 ms.
     pub turns_over_budget: u64,
     /// Turns with a queue delay.
@@ -68,6 +70,12 @@ pub struct NodeReport {
     pub parks: u64,
     /// System calls into the ring.
     pub ring_enters: u64,
+    /// Arenas emptied after a request.
+    pub arena_resets: u64,
+    /// Longest time that took, in ns.
+    pub arena_reset_max_ns: u64,
+    /// Its p99, in ns.
+    pub arena_reset_p99_ns: Option<u64>,
     /// Shard threads that ended with a panic.
     pub threads_lost: usize,
 }
@@ -181,6 +189,10 @@ pub fn serve(spec: &NodeSpec, ready: impl FnOnce(NodeReady)) -> Result<NodeRepor
     // Any byte or the end of the stream: the coordinator has let go.
     let _ = std::io::stdin().read(&mut [0; 1]);
     let mut report = NodeReport::of(&node.handle());
+    let resets = node.arena_resets();
+    report.arena_resets = resets.count();
+    report.arena_reset_max_ns = resets.max_ns();
+    report.arena_reset_p99_ns = resets.quantile_ns(0.99);
     report.threads_lost = node.shutdown().threads_lost;
     Ok(report)
 }
@@ -234,6 +246,7 @@ impl NodeReport {
         Self {
             turns: turns.count(),
             turn_max_ns: turns.max_ns(),
+            turn_mean_ns: turns.mean_ns(),
             turns_over_budget: total(|stats| stats.turns_over_budget.get()),
             delays: delays.count(),
             delay_ns: quantiles
@@ -244,6 +257,9 @@ impl NodeReport {
             delay_max_ns: delays.max_ns(),
             parks: total(|stats| stats.parks.get()),
             ring_enters: total(|stats| stats.ring_enters.get()),
+            arena_resets: 0,
+            arena_reset_max_ns: 0,
+            arena_reset_p99_ns: None,
             threads_lost: 0,
         }
     }

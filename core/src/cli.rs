@@ -26,7 +26,7 @@ Examples:
   curl -s localhost:9090/health                   ask the control plane how the shards are
   ninefold limits                                 print every limit and what happens there
 
-Exit codes: 0 served and drained; 1 could not start or drain cleanly; 2 usage.";
+Exit codes: 0 served and stopped; 1 could not start; 2 usage; 130 stopped by a second signal.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -6,15 +6,15 @@ use crate::mcp::Era;
 use crate::rpc::Code;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])+ $name:ident,)+) => {
+    ($(#[doc = $help:literal] $name:ident,)+) => {
         /// Counters of one shard's service, each growing from zero.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$doc])+ pub $name: Counter,)+ }
+        pub struct Counters { $(#[doc = $help] pub $name: Counter,)+ }
 
         impl Counters {
-            /// Calls `f` with the name and the value of each counter.
-            pub fn each(&self, f: &mut dyn FnMut(&'static str, u64)) {
-                $(f(stringify!($name), self.$name.get());)+
+            /// Calls `f` with the name, the help text and the value of each counter.
+            pub fn each(&self, f: &mut dyn FnMut(&'static str, &'static str, u64)) {
+                $(f(stringify!($name), $help, self.$name.get());)+
             }
         }
     };

@@ -99,8 +99,6 @@ limits! {
     /// Bytes that the connections of one shard may gather before they are whole requests.
     inbox_bytes_per_shard: usize, Bytes = 256 * MIB, 1_048_576..=68_719_476_736,
         "503 with Retry-After and close";
-    /// Requests of one connection buffered behind the one being answered.
-    pipelined_requests: usize, Count = 64, 1..=4096, "reading stops until one is answered";
     /// Open connections of one shard.
     connections_per_shard: usize, Count = 16_384, 1..=1_048_576, "closed at accept";
     /// Time from the first byte of a request to the end of its head.

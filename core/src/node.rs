@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ninefold_runtime::net::{TcpListener, listen};
+use ninefold_runtime::stats::Snapshot;
 use ninefold_runtime::{
     Config, ControlPlane, Handle, Plan, Runtime, ShutdownReport, StartError, clock,
 };
@@ -88,6 +89,7 @@ pub struct Node {
     listen: SocketAddr,
     admin: Option<SocketAddr>,
     drain: Duration,
+    net: Vec<Arc<NetStats>>,
 }
 
 const LISTEN: &str = "--listen";
@@ -124,7 +126,9 @@ impl Node {
             shards,
             started_ns: clock::monotonic_ns(),
         };
+        let net = status.shards.iter().map(|s| s.net.clone()).collect();
         let mut node = Self {
+            net,
             runtime,
             control: None,
             listen: address,
@@ -160,6 +164,16 @@ impl Node {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.runtime.handle()
+    }
+
+    /// How long the arenas of answered requests took to be emptied, all shards together.
+    #[must_use]
+    pub fn arena_resets(&self) -> Snapshot {
+        let mut all = Snapshot::default();
+        for shard in &self.net {
+            all.merge(&shard.arena_reset.snapshot());
+        }
+        all
     }
 
     /// Stops accepting, lets requests under way finish for at most [`NodeConfig::drain`], then

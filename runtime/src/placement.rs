@@ -98,7 +98,7 @@ impl Plan {
         let (control, rest) = match (explicit, spare, order.as_slice()) {
             (_, _, []) => return Err(PlacementError::NoCpu),
             // Explicit CPUs are for shards; the control plane takes one that is left.
-            (true, Some(spare), all) => (spare, all),
+            (true, Some(spare), all) if own_control => (spare, all),
             (false, _, [first, rest @ ..]) if own_control && !rest.is_empty() => (*first, rest),
             (_, _, all) => (all[0], all),
         };

@@ -45,6 +45,7 @@ const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB;
 #[derive(Debug)]
 pub struct Histogram {
     buckets: Box<[Counter]>,
+    sum: Counter,
     max: Counter,
 }
 
@@ -53,6 +54,7 @@ impl Default for Histogram {
         let buckets = (0..BUCKETS).map(|_| Counter::default()).collect();
         Histogram {
             buckets,
+            sum: Counter::default(),
             max: Counter::default(),
         }
     }
@@ -80,8 +82,9 @@ impl Histogram {
 
     /// Counts one span; only the owning shard calls this.
     #[inline]
-    pub(crate) fn record(&self, span: Cycles) {
+    pub fn record(&self, span: Cycles) {
         self.buckets[Self::bucket(span)].add(1);
+        self.sum.add(span);
         if span > self.max.get() {
             self.max.set(span);
         }
@@ -92,6 +95,7 @@ impl Histogram {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             counts: self.buckets.iter().map(Counter::get).collect(),
+            sum: self.sum.get(),
             max: self.max.get(),
         }
     }
@@ -101,6 +105,7 @@ impl Histogram {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     counts: Vec<u64>,
+    sum: Cycles,
     max: Cycles,
 }
 
@@ -115,6 +120,13 @@ impl Snapshot {
     #[must_use]
     pub fn max_ns(&self) -> u64 {
         clock::cycles_to_ns(self.max)
+    }
+
+    /// The mean span in nanoseconds; `None` when nothing was counted.
+    #[must_use]
+    pub fn mean_ns(&self) -> Option<f64> {
+        let count = self.count();
+        (count > 0).then(|| clock::cycles_to_ns(self.sum) as f64 / count as f64)
     }
 
     /// The upper bound in nanoseconds of the bucket that holds quantile `q` (0..=1); `None` when
@@ -143,6 +155,7 @@ impl Snapshot {
         }
         Snapshot {
             counts,
+            sum: self.sum.saturating_sub(earlier.sum),
             max: self.max,
         }
     }
@@ -155,6 +168,7 @@ impl Snapshot {
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine += theirs;
         }
+        self.sum += other.sum;
         self.max = self.max.max(other.max);
     }
 }
@@ -261,6 +275,9 @@ mod tests {
         }
         let s = h.snapshot();
         assert_eq!(s.count(), 1000);
+        let mean = s.mean_ns().unwrap();
+        let exact = clock::cycles_to_ns(500_500) as f64;
+        assert!((mean - exact).abs() < 0.01 * exact, "{mean} for {exact}");
         let median = s.quantile_ns(0.5).unwrap();
         let want = clock::cycles_to_ns(500_000);
         assert!(

@@ -115,7 +115,7 @@ fn draw(title: &str, curves: &[Curve], svg: &mut String) -> Result<(), Box<dyn s
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .label_font(("sans-serif", 15))

@@ -57,6 +57,14 @@ impl Scenario for Pauses {
             Unit::Us,
             report.turns,
         );
+        if let Some(mean_ns) = report.turn_mean_ns {
+            put("turn.mean_us", mean_ns / 1e3, Unit::Us, report.turns);
+        }
+        if let Some(p99_ns) = report.arena_reset_p99_ns {
+            let (max, n) = (report.arena_reset_max_ns, report.arena_resets);
+            put("arena_reset.p99_us", us(p99_ns), Unit::Us, n);
+            put("arena_reset.max_us", us(max), Unit::Us, n);
+        }
         let stalls = report.turns_over_budget as f64;
         put("turn.stalls", stalls, Unit::Count, report.turns);
         for (name, ns) in &report.delay_ns {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ninefold_runtime::Class;
-use ninefold_runtime::stats::Kind;
+use ninefold_runtime::stats::{Kind, Snapshot as Spans};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -59,12 +59,29 @@ impl Collector for Snapshot {
                 }
             }
         }
-        self.encode_spans(&mut encoder)
+        self.encode_spans(&mut encoder)?;
+        self.encode_arena_resets(&mut encoder)
     }
 }
 
 fn gauge(value: f64, encoder: MetricEncoder<'_>) -> fmt::Result {
     ConstGauge::new(value).encode(encoder)
+}
+
+/// Encodes the percentiles of `spans` under `labels`.
+fn quantiles(
+    metric: &mut MetricEncoder<'_>,
+    spans: &Spans,
+    labels: &[(&'static str, String)],
+) -> fmt::Result {
+    for (label, q) in QUANTILES {
+        if let Some(ns) = spans.quantile_ns(q) {
+            let mut labels = labels.to_vec();
+            labels.push(("quantile", label.to_owned()));
+            gauge(ns as f64 / 1e9, metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 impl Snapshot {
@@ -97,8 +114,8 @@ impl Snapshot {
                     value,
                 );
             });
-            status.counters.each(&mut |name, value| {
-                put(name, "Requests and refusals by kind.", Kind::Counter, value);
+            status.counters.each(&mut |name, help, value| {
+                put(name, help.trim(), Kind::Counter, value);
             });
         }
         rows
@@ -124,19 +141,26 @@ impl Snapshot {
                 for class in Class::ALL {
                     let (delay, turn) = stats.of_class(class);
                     let snapshot = if is_delay { delay } else { turn };
-                    for (label, q) in QUANTILES {
-                        let Some(ns) = snapshot.quantile_ns(q) else {
-                            continue;
-                        };
-                        let labels = [
-                            ("shard", shard.to_string()),
-                            ("class", class.name().to_owned()),
-                            ("quantile", label.to_owned()),
-                        ];
-                        gauge(ns as f64 / 1e9, metric.encode_family(&labels)?)?;
-                    }
+                    let labels = [
+                        ("shard", shard.to_string()),
+                        ("class", class.name().to_owned()),
+                    ];
+                    quantiles(&mut metric, &snapshot, &labels)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Percentiles since start of how long the arenas of answered requests took to be emptied.
+    fn encode_arena_resets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Time the arena of an answered request took to be emptied.";
+        let kind = ConstGauge::new(0.0_f64).metric_type();
+        let unit = Some(&Unit::Seconds);
+        let mut metric = encoder.encode_descriptor("arena_reset", help, unit, kind)?;
+        for (shard, status) in self.0.shards.iter().enumerate() {
+            let labels = [("shard", shard.to_string())];
+            quantiles(&mut metric, &status.net.arena_reset.snapshot(), &labels)?;
         }
         Ok(())
     }

@@ -28,7 +28,6 @@ pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
         match accepted {
             Ok(stream) => admit(stream, &seat),
             Err(error) => {
-                seat.stats.accept_errors.add(1);
                 let now_ns = clock::monotonic_ns();
                 if now_ns - logged_ns > LOG_EVERY_NS {
                     logged_ns = now_ns;

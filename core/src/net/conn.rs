@@ -137,7 +137,10 @@ impl Connection {
             let respond = bumpalo::boxed::Box::pin_in(respond, &arena);
             respond.await.close
         };
+        let emptying = clock::cycles();
         seat.arenas.give(arena);
+        let took = clock::cycles().saturating_sub(emptying);
+        seat.stats.arena_reset.record(took);
         seat.stats.requests.add(1);
         self.awaited = None;
         self.inbox.consume(frame.consumed());

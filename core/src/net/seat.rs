@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use ninefold_runtime::stats::Counter;
+use ninefold_runtime::stats::{Counter, Histogram};
 
 use super::arena::Arenas;
 use crate::handle::ShardSessions;
@@ -28,8 +28,8 @@ pub(crate) struct NetStats {
     pub(crate) arenas_in_use: Counter,
     /// Bytes in pooled arenas.
     pub(crate) arena_pooled_bytes: Counter,
-    /// Accepts that failed.
-    pub(crate) accept_errors: Counter,
+    /// Time a request's arena took to be emptied.
+    pub(crate) arena_reset: Histogram,
 }
 
 impl NetStats {
@@ -77,12 +77,6 @@ impl NetStats {
             true,
             "Bytes in pooled arenas.",
             self.arena_pooled_bytes.get(),
-        );
-        f(
-            "accept_errors_seen",
-            false,
-            "Accepts that failed.",
-            self.accept_errors.get(),
         );
     }
 }

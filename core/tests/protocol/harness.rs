@@ -224,7 +224,7 @@ impl Node {
 
     pub(crate) fn count(&self, name: &str) -> u64 {
         let mut found = None;
-        self.service.counters().each(&mut |counter, value| {
+        self.service.counters().each(&mut |counter, _, value| {
             if counter == name {
                 found = Some(value);
             }

@@ -3,7 +3,8 @@
 //! Accept and receive are multishot with provided buffers, so an idle connection costs its socket
 //! entry and nothing else; sends are gathered and submitted once a tick. The shard parks in this
 //! ring too, woken by an eventfd: glommio 0.9 polls readiness with one-shot operations on three
-//! rings of its own and offers no way to wait on a foreign ring.
+//! rings of its own and has no public way to wait until a descriptor that is
+//! no socket is ready.
 
 mod buffers;
 mod ring;

@@ -7,6 +7,7 @@ use std::ptr;
 use super::class::{CLASSES, Class};
 use crate::actor::Lane;
 use crate::chunks::Chunks;
+use crate::clock::Cycles;
 use crate::limits::ACTORS_MAX;
 use crate::shard::Shard;
 
@@ -60,8 +61,9 @@ pub(crate) struct Slot {
     pub(crate) linked: Cell<u8>,
     /// The class of an actor's normal messages, or of a task.
     pub(crate) class: Cell<Class>,
-    /// A task that asked to be polled.
+    /// A task that asked to be polled, and when.
     pub(crate) woken: Cell<bool>,
+    pub(crate) woken_at: Cell<Cycles>,
     /// The actor asked to stop after the present message.
     pub(crate) stopping: Cell<bool>,
 }
@@ -80,6 +82,7 @@ impl Slot {
             linked: Cell::new(0),
             class: Cell::new(Class::Normal),
             woken: Cell::new(false),
+            woken_at: Cell::new(0),
             stopping: Cell::new(false),
         }
     }

@@ -147,6 +147,7 @@ impl Shard {
         if let Some(slot) = self.slots.get(key)
             && !slot.woken.replace(true)
         {
+            slot.woken_at.set(self.now.get());
             self.schedule(slot, slot.class.get());
         }
     }

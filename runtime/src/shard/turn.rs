@@ -85,6 +85,8 @@ impl Shard {
         poll: unsafe fn(*mut ()) -> bool,
     ) {
         slot.woken.set(false);
+        let waited = self.now.get().saturating_sub(slot.woken_at.get());
+        self.stats().queue_delay[self.running_class.get() as usize].record(waited);
         let body = slot.body.get();
         // SAFETY: the slot holds a live task, which only this turn polls.
         let finished = unsafe {
