@@ -71,7 +71,7 @@ fn idle_connections_are_held_until_released() {
         wire: Wire::Modern,
         path: "/mcp".into(),
     };
-    let holders = remote::hold_many(&plan, target.address, 500, Some(&request)).unwrap();
+    let holders = remote::hold_many(&plan, target.address, 500, Some(&request), 2).unwrap();
     assert_eq!(
         holders.iter().map(|holder| holder.ready.open).sum::<u64>(),
         500

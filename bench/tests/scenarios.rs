@@ -107,7 +107,7 @@ fn a_node_serves_every_kind_of_load_and_reports_at_its_end() {
         wire: Wire::Modern,
         path: "/mcp".into(),
     };
-    let held = remote::hold_many(&plan, node.ready.address, 50, Some(&request)).unwrap();
+    let held = remote::hold_many(&plan, node.ready.address, 50, Some(&request), 2).unwrap();
     assert_eq!(
         held.iter().map(|clients| clients.ready.open).sum::<u64>(),
         50

@@ -102,7 +102,9 @@ pub fn hold_idle(plan: &Plan, spec: &IdleSpec) -> Result<IdleClients, ScenarioEr
 }
 
 /// Holds `connections` idle connections in as many processes as the descriptor limit asks for,
-/// each from a loopback address of its own so that ports do not run out.
+/// each from a loopback address of its own, `127.0.0.first_host` and on, so that ports do not run
+/// out. Crowds that follow one another take other addresses: the ports of the one before are still
+/// in TIME_WAIT, and `bind` would search them one by one.
 ///
 /// # Errors
 /// When a process fails or does not answer in time.
@@ -111,6 +113,7 @@ pub fn hold_many(
     target: SocketAddr,
     connections: u64,
     request: Option<&IdleRequest>,
+    first_host: u8,
 ) -> Result<Vec<IdleClients>, ScenarioError> {
     let limit = crate::process::raise_descriptor_limit();
     let each = limit
@@ -118,7 +121,7 @@ pub fn hold_many(
         .clamp(1, PORTS_OF_ONE_ADDRESS);
     let mut holders = Vec::new();
     let mut left = connections;
-    for host in 2..=u8::MAX {
+    for host in first_host..=u8::MAX {
         if left == 0 {
             break;
         }

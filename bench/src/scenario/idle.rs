@@ -26,6 +26,10 @@ const DESCRIPTORS_SPARE: u64 = 128;
 /// Time for the node to come to rest after the last request, and to publish its levels.
 const SETTLE: Duration = Duration::from_millis(700);
 
+/// Loopback hosts that the two crowds connect from.
+const SPOKE_FROM: u8 = 2;
+const SILENT_FROM: u8 = 102;
+
 pub(super) struct Idle;
 
 impl Scenario for Idle {
@@ -65,10 +69,10 @@ impl Scenario for Idle {
             wire: Wire::Modern,
             path: "/mcp".into(),
         };
-        let spoke = hold(plan, count, Some(&request))?;
+        let spoke = hold(plan, count, Some(&request), SPOKE_FROM)?;
         spoke.record(recorder);
         progress.doing(format!("idle: {count} connections that say nothing"));
-        let silent = hold(plan, count, None)?;
+        let silent = hold(plan, count, None, SILENT_FROM)?;
         recorder.note(format!(
             "idle: of {count} connections that said nothing the node kept {} open",
             silent.open
@@ -127,7 +131,12 @@ impl Crowd {
 }
 
 /// Opens `count` connections to a fresh node and weighs it before and after.
-fn hold(plan: &Plan, count: u64, request: Option<&IdleRequest>) -> Result<Crowd, ScenarioError> {
+fn hold(
+    plan: &Plan,
+    count: u64,
+    request: Option<&IdleRequest>,
+    first_host: u8,
+) -> Result<Crowd, ScenarioError> {
     let spec = NodeSpec {
         connections: usize::try_from(count + DESCRIPTORS_SPARE).ok(),
         ..NodeSpec::one_shard(plan)
@@ -141,7 +150,7 @@ fn hold(plan: &Plan, count: u64, request: Option<&IdleRequest>) -> Result<Crowd,
     let rss_before = rss();
     let pooled = || node.scrape("ninefold_arena_pooled_bytes");
     let pooled_before = pooled()?;
-    let clients = remote::hold_many(plan, node.ready.address, count, request)?;
+    let clients = remote::hold_many(plan, node.ready.address, count, request, first_host)?;
     clock::sleep(SETTLE);
     let crowd = Crowd {
         open: clients.iter().map(|held| held.ready.open).sum(),
