@@ -59,7 +59,11 @@ fn serve(options: &Serve) -> Result<(), Failure> {
     let report = node.shutdown();
     tracing::info!(tasks_dropped = report.tasks_dropped, "stopped");
     if report.threads_lost > 0 {
-        return Err(format!("{} shard threads ended with a panic", report.threads_lost).into());
+        return Err(format!(
+            "{} shard threads panicked or did not stop in time",
+            report.threads_lost
+        )
+        .into());
     }
     Ok(())
 }

@@ -22,6 +22,7 @@
 //! | [`SEND_POOL_BUFFERS`] x [`SEND_BUFFER_KEEP_BYTES`] | 256 x 64 KiB | the buffer is freed |
 //! | [`SPIN`] | 20 us | the shard parks in its ring |
 //! | [`PARK_MAX`] | 250 ms | the shard turns once and parks again |
+//! | [`STOP_WITHIN`] | 2 s | a shard thread that is blocked is left behind and reported |
 
 use std::time::Duration;
 
@@ -69,3 +70,5 @@ pub const SEND_BUFFER_KEEP_BYTES: usize = 64 << 10;
 pub const SPIN: Duration = Duration::from_micros(20);
 /// Longest single park.
 pub const PARK_MAX: Duration = Duration::from_millis(250);
+/// Time the shards have to end once they are told to stop.
+pub const STOP_WITHIN: Duration = Duration::from_secs(2);

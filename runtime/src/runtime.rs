@@ -14,7 +14,7 @@ use ninefold_tuning::facts::cpu::Topology;
 use crate::blocking::BlockingPool;
 use crate::clock;
 use crate::driver::{Driver, DriverError};
-use crate::limits::{INJECT_MAX, SPIN};
+use crate::limits::{INJECT_MAX, SPIN, STOP_WITHIN};
 use crate::mesh::{Doorbell, Mesh, full_mesh};
 use crate::panics;
 use crate::placement::{Placement, PlacementError, Plan};
@@ -276,7 +276,7 @@ pub fn is_draining() -> bool {
 pub struct ShutdownReport {
     /// Tasks that had not finished by the deadline and were dropped.
     pub tasks_dropped: u64,
-    /// Threads that did not end by themselves.
+    /// Threads that ended with a panic, or not within [`STOP_WITHIN`].
     pub threads_lost: usize,
 }
 
@@ -368,7 +368,7 @@ impl Runtime {
     /// first, sockets close, threads join.
     pub fn shutdown(mut self, grace: Duration) -> ShutdownReport {
         self.handle.drain();
-        let until = clock::monotonic_ns() + u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX / 2);
+        let until = clock::monotonic_ns().saturating_add(nanoseconds(grace));
         while self.tasks_alive() > 0 && clock::monotonic_ns() < until {
             thread::pause(Duration::from_millis(1));
         }
@@ -392,9 +392,17 @@ impl Runtime {
         self.handle.0.ports.iter().map(alive).sum()
     }
 
+    /// Stops the shards. A thread that does not come back, because what runs on it blocks, is left
+    /// behind after [`STOP_WITHIN`].
     fn stop(&mut self) -> usize {
         self.handle.0.enter_phase(Phase::Stopping);
-        self.shards.drain(..).filter_map(|t| t.join().err()).count()
+        let until = clock::monotonic_ns() + nanoseconds(STOP_WITHIN);
+        let ended = |shards: &[JoinHandle<()>]| shards.iter().all(JoinHandle::is_finished);
+        while !ended(&self.shards) && clock::monotonic_ns() < until {
+            thread::pause(Duration::from_millis(1));
+        }
+        let lost = |thread: JoinHandle<()>| !thread.is_finished() || thread.join().is_err();
+        self.shards.drain(..).map(lost).filter(|&lost| lost).count()
     }
 }
 
@@ -402,6 +410,11 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Saturates at 292 years.
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
 /// Raises the soft limits of descriptors and lockable memory to the hard ones; best effort, since

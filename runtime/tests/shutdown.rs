@@ -163,3 +163,15 @@ fn the_control_plane_runs_beside_a_shard_that_is_stuck() {
     drop(control);
     assert_eq!(runtime.shutdown(Duration::from_secs(1)).threads_lost, 0);
 }
+
+#[test]
+fn a_shard_that_is_blocked_does_not_block_the_end() {
+    let runtime = start(2);
+    let stuck = || async { std::thread::sleep(Duration::from_secs(6)) };
+    runtime.handle().spawn_on(0, stuck).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    let started = Instant::now();
+    let report = runtime.shutdown(Duration::from_millis(50));
+    assert_eq!((report.tasks_dropped, report.threads_lost), (1, 1));
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
