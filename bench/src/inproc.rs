@@ -25,6 +25,14 @@ pub(crate) fn start(plan: &Plan, shards: usize) -> Result<Runtime, ScenarioError
         .take(shards)
         .collect();
     cpus.dedup();
+    start_on(cpus, shards)
+}
+
+/// Starts `shards` shards on `cpus`, in turn.
+///
+/// # Errors
+/// When the runtime does not start.
+pub(crate) fn start_on(cpus: Vec<u32>, shards: usize) -> Result<Runtime, ScenarioError> {
     let config = Config {
         shards: Some(shards),
         // No control plane runs here, so shards with a CPU each may spin.
@@ -32,6 +40,7 @@ pub(crate) fn start(plan: &Plan, shards: usize) -> Result<Runtime, ScenarioError
         placement: Placement::Explicit(cpus),
         own_control_cpu: false,
         blocking_threads: 1,
+        ..Config::default()
     };
     Ok(Runtime::start(&config)?)
 }

@@ -14,7 +14,8 @@ use crate::panics::{self, Caught};
 use crate::shard::Shard;
 use crate::thread;
 
-type Work = Box<dyn FnOnce() + Send>;
+/// A piece of blocking work.
+pub(crate) type Work = Box<dyn FnOnce() + Send>;
 
 /// Why blocking work has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,12 @@ impl BlockingPool {
             })
             .collect::<Result<_, _>>()?;
         Ok((BlockingPool { queue }, handles))
+    }
+
+    /// A pool without threads: whoever holds the other end runs the jobs, as a simulator does.
+    pub(crate) fn by_hand() -> (Self, Receiver<Work>) {
+        let (queue, jobs) = crossbeam_channel::bounded(BLOCKING_QUEUE);
+        (BlockingPool { queue }, jobs)
     }
 
     /// Jobs that wait for a thread.

@@ -7,6 +7,8 @@
     reason = "spans fit 64 bits for 584 years"
 )]
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -106,6 +108,52 @@ pub fn cycles_to_ns(span: Cycles) -> u64 {
 #[must_use]
 pub fn duration_to_cycles(d: Duration) -> Cycles {
     ns_to_cycles(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX / 8))
+}
+
+/// Where a shard has its time from: the counter of its CPU, or a simulator's.
+#[derive(Clone, Debug)]
+pub(crate) enum Time {
+    /// The time stamp counter, and `CLOCK_MONOTONIC`.
+    Tsc,
+    /// Nanoseconds that a simulator advances; a cycle is a nanosecond.
+    Simulated(Rc<Cell<u64>>),
+}
+
+impl Time {
+    /// Now, in cycles.
+    #[inline(always)]
+    pub(crate) fn cycles(&self) -> Cycles {
+        match self {
+            Time::Tsc => cycles(),
+            Time::Simulated(now) => now.get(),
+        }
+    }
+
+    /// Now, in nanoseconds of the monotonic clock.
+    pub(crate) fn monotonic_ns(&self) -> u64 {
+        match self {
+            Time::Tsc => monotonic_ns(),
+            Time::Simulated(now) => now.get(),
+        }
+    }
+
+    /// A span of nanoseconds in cycles.
+    #[inline]
+    pub(crate) fn to_cycles(&self, ns: u64) -> Cycles {
+        match self {
+            Time::Tsc => ns_to_cycles(ns),
+            Time::Simulated(_) => ns,
+        }
+    }
+
+    /// A span of cycles in nanoseconds.
+    #[inline]
+    pub(crate) fn to_ns(&self, span: Cycles) -> u64 {
+        match self {
+            Time::Tsc => cycles_to_ns(span),
+            Time::Simulated(_) => span,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,60 @@
 //! Panics inside a turn: caught, described, not printed by the default hook.
 
+use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
+use std::sync::{Arc, Once};
+
+use crate::clock;
+use crate::limits::BACKTRACES_EVERY;
 
 thread_local! {
     static CATCHING: Cell<u32> = const { Cell::new(0) };
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// When this thread last took a backtrace, by `CLOCK_MONOTONIC`.
+    static TAKEN_AT_NS: Cell<Option<u64>> = const { Cell::new(None) };
+    static FORBIDDEN: Cell<bool> = const { Cell::new(false) };
+    static BACKTRACE: Cell<Option<Arc<Backtrace>>> = const { Cell::new(None) };
 }
 
 /// What is known of a caught panic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caught {
     /// The panic message, or what stands for a payload that is no string.
     pub message: String,
     /// `file:line:column`.
     pub place: String,
+    /// Where it came from; taken for one panic in a while, since it costs more than a restart.
+    pub backtrace: Option<Arc<Backtrace>>,
+}
+
+impl PartialEq for Caught {
+    /// Two panics are the same when they say the same at the same place.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.message, &self.place) == (&other.message, &other.place)
+    }
+}
+
+impl Eq for Caught {}
+
+/// Forbids backtraces on this thread, or allows them again: a simulator has no time for them.
+pub(crate) fn forbid_backtraces(forbidden: bool) {
+    FORBIDDEN.set(forbidden);
+}
+
+/// Whether this panic is to take its backtrace: taking one costs more than a restart.
+fn wants_backtrace() -> bool {
+    if FORBIDDEN.get() {
+        return false;
+    }
+    let every = u64::try_from(BACKTRACES_EVERY.as_nanos()).unwrap_or(u64::MAX);
+    let now_ns = clock::monotonic_ns();
+    let due = |taken_at: u64| now_ns.saturating_sub(taken_at) >= every;
+    let wanted = TAKEN_AT_NS.get().is_none_or(due);
+    if wanted {
+        TAKEN_AT_NS.set(Some(now_ns));
+    }
+    wanted
 }
 
 /// Replaces the panic hook, once in the process: a panic that [`catch`] will catch is noted with
@@ -30,6 +69,9 @@ pub(crate) fn install_hook() {
             }
             let place = info.location().map(ToString::to_string);
             PLACE.with_borrow_mut(|p| *p = place);
+            if wants_backtrace() {
+                BACKTRACE.set(Some(Arc::new(Backtrace::force_capture())));
+            }
         }));
     });
 }
@@ -58,6 +100,10 @@ pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
         let place = PLACE
             .with_borrow_mut(Option::take)
             .unwrap_or_else(|| "unknown".to_owned());
-        Caught { message, place }
+        Caught {
+            message,
+            place,
+            backtrace: BACKTRACE.take(),
+        }
     })
 }

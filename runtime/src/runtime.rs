@@ -1,27 +1,31 @@
 //! The runtime: starts the shards, reaches them from outside, takes them down in order.
 
-use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use ninefold_tuning::facts::cpu::Topology;
 
+use crate::accounts::Accounts;
 use crate::blocking::BlockingPool;
-use crate::clock;
+use crate::clock::{self, Time};
 use crate::driver::{Driver, DriverError};
-use crate::limits::{INJECT_MAX, SPIN, STOP_WITHIN};
+use crate::handle::Handle;
+use crate::limits::{
+    BULK_SLOTS, EXPRESS_SLOTS, GROUPS_MAX, INJECT_MAX, SHARES_MAX, SPIN, STOP_WITHIN,
+};
 use crate::mesh::{Doorbell, Mesh, full_mesh};
 use crate::panics;
 use crate::placement::{Placement, PlacementError, Plan};
-use crate::sched::Class;
-use crate::shard::{self, Job, Phase, Shard};
+use crate::sched::Policy;
+use crate::shard::{self, Job, Parts, Phase, SHED_NOTHING, Shard, Shedding};
+use crate::stall::{StallConfig, Stalls, Watchdog};
 use crate::stats::ShardStats;
-use crate::task::{self, TaskWaker};
+use crate::task::TaskWaker;
 use crate::thread;
 
 /// What a runtime is made of.
@@ -37,6 +41,77 @@ pub struct Config {
     pub blocking_threads: usize,
     /// Time an idle shard spins before it parks; `None` is [`SPIN`], or zero when CPUs are shared.
     pub spin: Option<Duration>,
+    /// What decides which ready actor runs next.
+    pub policy: Policy,
+    /// Scheduling groups beside the default one: the actors of each share time by its shares.
+    pub groups: Vec<SchedulingGroup>,
+    /// When messages are refused because those before them wait too long.
+    pub shedding: Shedding,
+    /// What is reported of turns that hold a shard for too long.
+    pub stall: StallConfig,
+    /// The budgets of turns as a multiple of the standard ones (high 50, normal 20, low 10 us).
+    pub turn_scale: f64,
+    /// Messages carry the `tracing` span of their sender, and run in a child of it. Costs an
+    /// allocation a message that is sent inside a span.
+    pub trace_messages: bool,
+}
+
+/// A scheduling group: actors that share time by shares with those of other groups, class by class
+/// (tenants, say). Seastar's word and rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulingGroup {
+    /// Its name, for people.
+    pub name: String,
+    /// Its weight, 1 to [`SHARES_MAX`]; the default group has 100.
+    pub shares: u32,
+}
+
+/// Shares of the default scheduling group.
+const DEFAULT_SHARES: u32 = 100;
+
+/// How the shards of a runtime schedule.
+#[derive(Clone, Debug)]
+pub(crate) struct Scheduling {
+    pub(crate) policy: Policy,
+    groups: Vec<SchedulingGroup>,
+    pub(crate) shedding: Shedding,
+    pub(crate) turn_scale: f64,
+    pub(crate) trace_messages: bool,
+}
+
+impl Scheduling {
+    /// What `config` says.
+    ///
+    /// # Errors
+    /// [`StartError::Groups`], [`StartError::Shares`], [`StartError::TurnScale`].
+    pub(crate) fn of(config: &Config) -> Result<Self, StartError> {
+        if config.groups.len() >= GROUPS_MAX {
+            return Err(StartError::Groups(config.groups.len()));
+        }
+        let possible = 1..=SHARES_MAX;
+        if let Some(group) = config.groups.iter().find(|g| !possible.contains(&g.shares)) {
+            return Err(StartError::Shares {
+                group: group.name.clone(),
+                shares: group.shares,
+            });
+        }
+        if !(0.01..=1000.0).contains(&config.turn_scale) {
+            return Err(StartError::TurnScale(config.turn_scale));
+        }
+        Ok(Scheduling {
+            policy: config.policy,
+            groups: config.groups.clone(),
+            shedding: config.shedding,
+            turn_scale: config.turn_scale,
+            trace_messages: config.trace_messages,
+        })
+    }
+
+    /// Shares of all groups, the default one first.
+    pub(crate) fn shares(&self) -> Vec<u32> {
+        let others = self.groups.iter().map(|group| group.shares);
+        std::iter::once(DEFAULT_SHARES).chain(others).collect()
+    }
 }
 
 impl Default for Config {
@@ -47,6 +122,12 @@ impl Default for Config {
             own_control_cpu: true,
             blocking_threads: 2,
             spin: None,
+            policy: Policy::default(),
+            groups: Vec::new(),
+            shedding: Shedding::default(),
+            stall: StallConfig::default(),
+            turn_scale: 1.0,
+            trace_messages: false,
         }
     }
 }
@@ -57,6 +138,22 @@ pub enum StartError {
     /// The CPUs do not fit the wish.
     #[error(transparent)]
     Placement(#[from] PlacementError),
+    /// Too many scheduling groups.
+    #[error(
+        "wanted {0} scheduling groups beside the default one, but there can be {GROUPS_MAX} in all"
+    )]
+    Groups(usize),
+    /// A scheduling group cannot have that weight.
+    #[error("wanted {shares} shares for scheduling group {group:?}; give 1 to {SHARES_MAX}")]
+    Shares {
+        /// Its name.
+        group: String,
+        /// The shares asked for.
+        shares: u32,
+    },
+    /// Turns cannot be that short or long.
+    #[error("wanted turns of {0} times the standard budget; give a factor from 0.01 to 1000")]
+    TurnScale(f64),
     /// A shard has no io_uring.
     #[error("shard {shard}: {error}")]
     Driver {
@@ -87,38 +184,80 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+/// What ends a shard's park.
+enum WakeUp {
+    /// A descriptor that its ring reads.
+    EventFd(OwnedFd),
+    /// A flag that a simulator looks at.
+    Flag(AtomicBool),
+}
+
 /// How other threads reach one shard.
 pub(crate) struct Port {
     pub(crate) doorbell: Doorbell,
-    wake_fd: OwnedFd,
+    wake_up: WakeUp,
     pub(crate) jobs: (Sender<Job>, Receiver<Job>),
     pub(crate) wakes: (Sender<Arc<TaskWaker>>, Receiver<Arc<TaskWaker>>),
     /// Jobs sent and not yet run.
     pub(crate) injected: AtomicUsize,
+    /// What the shard refuses by queue delay; senders look before they send.
+    pub(crate) shedding: AtomicU8,
     pub(crate) stats: ShardStats,
+    pub(crate) accounts: Arc<Accounts>,
 }
 
 impl Port {
     fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
-        Ok(Port {
+        let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
+        Ok(Port::with(WakeUp::EventFd(fd)))
+    }
+
+    /// The port of a shard that a simulator steps.
+    pub(crate) fn simulated() -> Self {
+        Port::with(WakeUp::Flag(AtomicBool::new(false)))
+    }
+
+    fn with(wake_up: WakeUp) -> Self {
+        Port {
             doorbell: Doorbell::new(),
-            wake_fd: eventfd(0, EventfdFlags::CLOEXEC)?,
+            wake_up,
             jobs: crossbeam_channel::bounded(INJECT_MAX),
             // Bounded by the number of tasks: each is queued at most once (`TaskWaker::queued`).
             wakes: crossbeam_channel::unbounded(),
             injected: AtomicUsize::new(0),
+            shedding: AtomicU8::new(SHED_NOTHING),
             stats: ShardStats::default(),
-        })
+            accounts: Arc::default(),
+        }
+    }
+
+    /// Takes the wake-up that a simulator is to deliver, if there is one.
+    pub(crate) fn take_wake_up(&self) -> bool {
+        match &self.wake_up {
+            WakeUp::EventFd(_) => false,
+            WakeUp::Flag(flag) => flag.swap(false, Ordering::AcqRel),
+        }
+    }
+
+    /// What the shard refuses by queue delay.
+    #[inline(always)]
+    pub(crate) fn shedding(&self) -> u8 {
+        self.shedding.load(Ordering::Relaxed)
     }
 
     /// Ends the shard's park.
     pub(crate) fn wake(&self) {
-        // An eventfd refuses a write only at 2^64 - 1 unread wake-ups.
-        let _ = rustix::io::write(&self.wake_fd, &1_u64.to_ne_bytes());
+        match &self.wake_up {
+            // An eventfd refuses a write only at 2^64 - 1 unread wake-ups.
+            WakeUp::EventFd(fd) => {
+                let _ = rustix::io::write(fd, &1_u64.to_ne_bytes());
+            }
+            WakeUp::Flag(flag) => flag.store(true, Ordering::Release),
+        }
     }
 
-    fn ring_injected(&self) {
+    pub(crate) fn ring_injected(&self) {
         if self.doorbell.ring_injected() {
             self.wake();
         }
@@ -130,10 +269,26 @@ pub(crate) struct Shared {
     pub(crate) id: u16,
     pub(crate) ports: Vec<Arc<Port>>,
     pub(crate) blocking: BlockingPool,
+    pub(crate) stalls: Arc<Stalls>,
     phase: AtomicU8,
 }
 
 impl Shared {
+    pub(crate) fn new(
+        id: u16,
+        ports: Vec<Arc<Port>>,
+        blocking: BlockingPool,
+        stalls: Arc<Stalls>,
+    ) -> Self {
+        Shared {
+            id,
+            ports,
+            blocking,
+            stalls,
+            phase: AtomicU8::new(0),
+        }
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
@@ -142,9 +297,23 @@ impl Shared {
         }
     }
 
-    fn enter_phase(&self, phase: Phase) {
+    pub(crate) fn enter_phase(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.ports.iter().for_each(|port| port.ring_injected());
+    }
+
+    /// Has `job` run on `shard`, or hands it back when [`INJECT_MAX`] wait there.
+    pub(crate) fn inject(&self, shard: u16, job: Job) -> Result<(), Job> {
+        let Some(port) = self.ports.get(shard as usize) else {
+            return Err(job);
+        };
+        port.injected.fetch_add(1, Ordering::AcqRel);
+        port.jobs.0.try_send(job).map_err(|refused| {
+            port.injected.fetch_sub(1, Ordering::AcqRel);
+            refused.into_inner()
+        })?;
+        port.ring_injected();
+        Ok(())
     }
 
     pub(crate) fn inject_wake(&self, shard: u16, waker: Arc<TaskWaker>) {
@@ -154,121 +323,6 @@ impl Shared {
             port.ring_injected();
         }
     }
-}
-
-/// Reaches the shards from any thread.
-#[derive(Clone)]
-pub struct Handle(Arc<Shared>);
-
-/// Why a job did not reach its shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InjectError {
-    /// There is no such shard.
-    #[error("wanted shard {0}, which does not exist")]
-    NoShard(usize),
-    /// [`INJECT_MAX`] jobs wait already.
-    #[error("the shard's injection queue is full ({INJECT_MAX} jobs)")]
-    Full,
-    /// The work panicked or its shard stopped before it was done.
-    #[error("the work ended without a result: it panicked or the shard stopped")]
-    Lost,
-}
-
-impl Handle {
-    /// Number of shards.
-    #[must_use]
-    pub fn shards(&self) -> usize {
-        self.0.ports.len()
-    }
-
-    /// Counters and histograms of one shard, live.
-    #[must_use]
-    pub fn stats(&self, shard: usize) -> Option<&ShardStats> {
-        self.0.ports.get(shard).map(|p| &p.stats)
-    }
-
-    /// Jobs that wait for a thread of the blocking pool.
-    #[must_use]
-    pub fn blocking_queued(&self) -> usize {
-        self.0.blocking.queued()
-    }
-
-    /// How far the runtime is on its way down.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        self.0.phase()
-    }
-
-    /// Asks everything to finish: futures of [`draining`] resolve, nothing is stopped yet.
-    pub fn drain(&self) {
-        self.0.enter_phase(Phase::Draining);
-    }
-
-    /// Starts the future that `make` builds as a task of `shard`.
-    ///
-    /// # Errors
-    /// [`InjectError`] when there is no such shard or its queue is full.
-    pub fn spawn_on<F: Future<Output = ()> + 'static>(
-        &self,
-        shard: usize,
-        make: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<(), InjectError> {
-        let port = self.0.ports.get(shard).ok_or(InjectError::NoShard(shard))?;
-        let job: Job = Box::new(move |shard: &Shard| {
-            if let Err(why) = task::spawn(shard, Class::Normal, make()) {
-                tracing::warn!(%why, "a task from outside was not started");
-            }
-        });
-        port.injected.fetch_add(1, Ordering::AcqRel);
-        port.jobs.0.try_send(job).map_err(|e| {
-            port.injected.fetch_sub(1, Ordering::AcqRel);
-            match e {
-                TrySendError::Full(_) => InjectError::Full,
-                TrySendError::Disconnected(_) => InjectError::Lost,
-            }
-        })?;
-        port.ring_injected();
-        Ok(())
-    }
-
-    /// Runs the future that `make` builds on `shard` and blocks this thread until it is done. Not
-    /// for threads that are shards.
-    ///
-    /// # Errors
-    /// [`InjectError`]; `Lost` when the future panicked or the shard stopped first.
-    pub fn run_on<T: Send + 'static, F: Future<Output = T> + 'static>(
-        &self,
-        shard: usize,
-        make: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<T, InjectError> {
-        let (result, wait) = crossbeam_channel::bounded(1);
-        self.spawn_on(shard, move || {
-            let future = make();
-            async move {
-                // The waiting thread may have given up.
-                let _ = result.send(future.await);
-            }
-        })?;
-        wait.recv().map_err(|_| InjectError::Lost)
-    }
-}
-
-/// Resolves when the runtime begins to drain: the shard polls every task once then.
-pub async fn draining() {
-    std::future::poll_fn(|_| {
-        if is_draining() {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-}
-
-/// Whether the runtime of this shard drains or has ended.
-#[must_use]
-pub fn is_draining() -> bool {
-    Shard::with(Shard::phase) != Some(Phase::Running)
 }
 
 /// How a shutdown went.
@@ -285,6 +339,8 @@ pub struct Runtime {
     handle: Handle,
     plan: Plan,
     shards: Vec<JoinHandle<()>>,
+    /// Ends after the shards, whose end it watches.
+    _watchdog: Watchdog,
 }
 
 static RUNTIMES: AtomicU16 = AtomicU16::new(0);
@@ -298,6 +354,7 @@ impl Runtime {
         panics::install_hook();
         clock::calibrate();
         raise_soft_limits();
+        let scheduling = Scheduling::of(config)?;
         let topology = Topology::host();
         let plan = Plan::make(
             &topology,
@@ -311,24 +368,28 @@ impl Runtime {
             .collect::<Result<_, _>>()?;
         let (blocking, _) = BlockingPool::start(config.blocking_threads, &plan.blocking)?;
         let id = RUNTIMES.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::new(Shared {
-            id,
-            ports,
-            blocking,
-            phase: AtomicU8::new(0),
-        });
+        let stalls = Stalls::new(&config.stall, count);
+        let shared = Arc::new(Shared::new(id, ports, blocking, stalls));
+        let beating = shared.ports.clone();
+        let watchdog = Watchdog::start(shared.stalls.clone(), &plan.blocking, move |shard| {
+            beating[shard].stats.heartbeat_ns.get()
+        })?;
         let crowded = plan.oversubscribed || plan.control_shared;
         let spin = config
             .spin
             .unwrap_or(if crowded { Duration::ZERO } else { SPIN });
         let (ready, started) = crossbeam_channel::bounded(count);
         let mut shards = Vec::with_capacity(count);
-        for (index, mesh) in full_mesh(count).into_iter().enumerate() {
+        for (index, mesh) in full_mesh(count, [EXPRESS_SLOTS, BULK_SLOTS])
+            .into_iter()
+            .enumerate()
+        {
             let seat = Seat {
                 index,
                 mesh,
                 shared: shared.clone(),
                 spin,
+                scheduling: scheduling.clone(),
                 ready: ready.clone(),
             };
             let name = format!("shard-{index}");
@@ -338,9 +399,10 @@ impl Runtime {
         }
         drop(ready);
         let runtime = Runtime {
-            handle: Handle(shared),
+            handle: Handle::new(shared),
             plan,
             shards,
+            _watchdog: watchdog,
         };
         for _ in 0..count {
             started.recv().unwrap_or_else(|_| {
@@ -389,13 +451,13 @@ impl Runtime {
             } = &port.stats;
             injected + tasks_spawned.get().saturating_sub(tasks_ended.get())
         };
-        self.handle.0.ports.iter().map(alive).sum()
+        self.handle.shared().ports.iter().map(alive).sum()
     }
 
     /// Stops the shards. A thread that does not come back, because what runs on it blocks, is left
     /// behind after [`STOP_WITHIN`].
     fn stop(&mut self) -> usize {
-        self.handle.0.enter_phase(Phase::Stopping);
+        self.handle.shared().enter_phase(Phase::Stopping);
         let until = clock::monotonic_ns() + nanoseconds(STOP_WITHIN);
         let ended = |shards: &[JoinHandle<()>]| shards.iter().all(JoinHandle::is_finished);
         while !ended(&self.shards) && clock::monotonic_ns() < until {
@@ -439,6 +501,7 @@ struct Seat {
     mesh: Mesh,
     shared: Arc<Shared>,
     spin: Duration,
+    scheduling: Scheduling,
     ready: Sender<Result<(), StartError>>,
 }
 
@@ -456,10 +519,14 @@ impl Seat {
             mesh,
             shared,
             spin,
+            scheduling,
             ready,
         } = self;
         // Before glommio, which panics instead of saying that io_uring is forbidden.
-        let driver = match Driver::new(&shared.ports[index].wake_fd) {
+        let WakeUp::EventFd(wake_fd) = &shared.ports[index].wake_up else {
+            return;
+        };
+        let driver = match Driver::new(wake_fd) {
             Ok(driver) => driver,
             Err(error) => {
                 let _ = ready.send(Err(StartError::Driver {
@@ -490,7 +557,24 @@ impl Seat {
             // The first sleep of an executor registers with membarrier and takes milliseconds.
             glommio::timer::sleep(Duration::from_micros(100)).await;
             let id = u16::try_from(index).unwrap_or(u16::MAX);
-            let shard = Shard::enter(Shard::new(id, shared, mesh, driver));
+            let stalls = shared.stalls.clone();
+            // Dropped after the shard and before the executor ends.
+            let _sentry = stalls.enter(index);
+            let parts = Parts {
+                id,
+                shared,
+                mesh,
+                driver: Some(driver),
+                time: Time::Tsc,
+                seed: clock::cycles(),
+            };
+            let shard = match Shard::new(parts, &scheduling) {
+                Ok(shard) => Shard::enter(shard),
+                Err(error) => {
+                    let _ = ready.send(Err(error.into()));
+                    return;
+                }
+            };
             let _ = ready.send(Ok(()));
             drop(ready);
             shard::run(&shard, u64::try_from(spin.as_nanos()).unwrap_or(0)).await;
@@ -502,10 +586,4 @@ impl Seat {
 #[must_use]
 pub fn current_shard() -> Option<u16> {
     Shard::with(Shard::id)
-}
-
-/// The handle of the runtime that this thread is a shard of.
-#[must_use]
-pub fn current_handle() -> Option<Handle> {
-    Shard::with(|shard| Handle(shard.shared().clone()))
 }

@@ -44,16 +44,15 @@ const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB;
 /// A histogram of spans of time with 8 buckets an octave (12.5 % wide), in cycles, single writer.
 #[derive(Debug)]
 pub struct Histogram {
-    buckets: Box<[Counter]>,
+    buckets: Box<[Counter; BUCKETS]>,
     sum: Counter,
     max: Counter,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        let buckets = (0..BUCKETS).map(|_| Counter::default()).collect();
         Histogram {
-            buckets,
+            buckets: Box::new([const { Counter(AtomicU64::new(0)) }; BUCKETS]),
             sum: Counter::default(),
             max: Counter::default(),
         }
@@ -62,7 +61,7 @@ impl Default for Histogram {
 
 impl Histogram {
     #[inline]
-    fn bucket(value: u64) -> usize {
+    pub(crate) fn bucket(value: u64) -> usize {
         if value < SUB as u64 {
             return value as usize;
         }
@@ -83,11 +82,33 @@ impl Histogram {
     /// Counts one span; only the owning shard calls this.
     #[inline]
     pub fn record(&self, span: Cycles) {
-        self.buckets[Self::bucket(span)].add(1);
+        self.record_in(Self::bucket(span), span);
+    }
+
+    /// As [`Histogram::record`], for a span whose bucket is known.
+    #[inline(always)]
+    pub(crate) fn record_in(&self, bucket: usize, span: Cycles) {
+        self.buckets[bucket].add(1);
         self.sum.add(span);
         if span > self.max.get() {
             self.max.set(span);
         }
+    }
+
+    /// Counts `n` spans of the same length; only the owning shard calls this.
+    #[inline]
+    pub fn record_many(&self, span: Cycles, n: u64) {
+        self.buckets[Self::bucket(span)].add(n);
+        self.sum.add(span * n);
+        if span > self.max.get() {
+            self.max.set(span);
+        }
+    }
+
+    /// All spans together.
+    #[must_use]
+    pub fn sum(&self) -> Cycles {
+        self.sum.get()
     }
 
     /// Copies the counts out.
@@ -189,7 +210,8 @@ macro_rules! shard_stats {
         #[derive(Debug, Default)]
         pub struct ShardStats {
             $(#[doc = $help] pub $name: Counter,)*
-            /// Time the oldest message of a turn waited, by class of the turn.
+            /// Time the oldest message of a turn waited, by class of the turn; of short turns, one
+            /// in a few is looked at.
             pub queue_delay: [Histogram; CLASSES],
             /// Time a turn held the shard, by class.
             pub turn: [Histogram; CLASSES],
@@ -208,11 +230,21 @@ shard_stats! {
     turns: Counter, "Turns of actors and polls of tasks.";
     messages: Counter, "Messages handled.";
     messages_refused_full: Counter, "Messages refused because a mailbox or a mesh lane was full.";
-    messages_dropped: Counter, "Messages whose actor had stopped.";
+    messages_dropped: Counter, "Messages given up: actor stopped, or overflow policy.";
+    messages_shed: Counter, "Messages refused because the receiver's shard sheds load.";
+    messages_expired: Counter, "Messages that were reached after their deadline and not handled.";
+    state_timeouts_void: Counter, "State time-outs that a change of state overtook in the mailbox.";
+    messages_postponed: Counter, "Messages set aside by an actor until its state changes.";
+    signals_lost: Counter, "Exit and monitor signals lost for want of memory.";
+    queue_delay_ns: Gauge, "Mean wait of messages of late, in nanoseconds; 0 once nothing waits.";
+    shedding: Gauge, "What is refused by queue delay: 0 nothing, 1 low, 2 normal messages too.";
+    panics: Counter, "Panics of actors, tasks and destructors.";
     timer_messages_refused: Counter, "Timer messages refused by their actor.";
     actors_spawned: Counter, "Actors started.";
     actors_restarted: Counter, "Actors restarted in place after a panic.";
     actors_stopped: Counter, "Actors stopped, in good order or for good after a panic.";
+    actors_moved: Counter, "Actors that moved to another shard, which counts them as started.";
+    actors_hibernated: Counter, "Idle actors told to give memory back.";
     tasks_spawned: Counter, "Tasks started.";
     tasks_ended: Counter, "Tasks that finished, panicked or were dropped.";
     tasks_panicked: Counter, "Tasks ended by a panic.";
@@ -220,6 +252,9 @@ shard_stats! {
     mesh_sent: Counter, "Frames sent to other shards.";
     mesh_received: Counter, "Frames received from other shards.";
     mesh_blocked: Counter, "Times a mesh lane waited because the mailbox at its head was full.";
+    lanes_made: Counter, "Pairs of mesh lanes made because this shard first sent to another.";
+    foreign_frees: Counter, "Boxes of large messages and answers that another shard frees.";
+    messages_refused_credit: Counter, "Messages refused for want of credit of their actor.";
     wakes_sent: Counter, "Times a sleeping shard or ring was woken by this shard.";
     parks: Counter, "Times the shard went to sleep.";
     ticks: Counter, "Ticks of the shard loop.";
@@ -234,6 +269,9 @@ shard_stats! {
     timers_fired: Counter, "Timers fired.";
     cells_live: Gauge, "Actors and tasks alive now.";
     mailbox_messages: Gauge, "Messages waiting in mailboxes now.";
+    calls_open: Gauge, "Calls that wait for an answer, or whose answer waits to be taken.";
+    arena_bytes: Gauge, "Memory of slots and envelopes.";
+    arena_trims: Counter, "Times memory of a burst was given back.";
 }
 
 impl ShardStats {

@@ -4,7 +4,7 @@
 #[cfg(ninefold_loom)]
 pub(crate) use loom::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(ninefold_loom)]
@@ -13,7 +13,7 @@ pub(crate) use loom::cell::UnsafeCell;
 #[cfg(not(ninefold_loom))]
 pub(crate) use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// `std`'s cell behind loom's interface.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::actor::ExitReason;
 use crate::runtime::Shared;
 use crate::sched::{BodyVtable, Class, Slot, SlotKey};
 use crate::shard::Shard;
@@ -100,9 +101,11 @@ impl<F: Future<Output = ()> + 'static> Glue<F> {
         type_id: std::any::TypeId::of::<F>,
         poll: Some(poll::<F>),
         started: |_, _, _| {},
-        restart: |_| false,
-        stopped: |_| {},
+        signal: |_, _, _, _| {},
+        stopped: |_, _| {},
+        hibernate: |_| {},
         destroy: destroy::<F>,
+        traps_exits: false,
     };
 }
 
@@ -122,14 +125,14 @@ unsafe fn poll<F: Future<Output = ()>>(body: *mut ()) -> bool {
 }
 
 /// # Safety
-/// `body` came from `Box::into_raw` in [`spawn`] and is used no more.
+/// `body` was installed in [`spawn`] and is used no more.
 unsafe fn destroy<F>(body: *mut ()) {
     // SAFETY: the caller's promise.
-    drop(unsafe { Box::from_raw(body.cast::<TaskBody<F>>()) });
+    unsafe { Slot::destroy::<TaskBody<F>>(body) };
 }
 
 /// Why nothing more can be spawned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpawnError {
     /// The shard holds [`crate::limits::ACTORS_MAX`] actors and tasks.
     #[error("wanted room for one more actor or task, but the shard holds its limit of {limit}")]
@@ -145,6 +148,60 @@ pub enum SpawnError {
     /// The shard is shutting down.
     #[error("the shard is shutting down and takes nothing new")]
     ShuttingDown,
+    /// The options name a scheduling group that the configuration does not.
+    #[error(
+        "wanted scheduling group {wanted}, but there are {groups} (0 is the default); name more in \
+         Config::groups"
+    )]
+    NoGroup {
+        /// The group wanted.
+        wanted: u8,
+        /// Groups that there are.
+        groups: usize,
+    },
+    /// Actors of the shard use [`crate::limits::OPTIONS_MAX`] different options already.
+    #[error("wanted one more set of spawn options, but the shard holds its limit of {limit}")]
+    TooManyOptions {
+        /// The limit.
+        limit: u16,
+    },
+    /// The supervisor has as many children as it may have.
+    #[error("wanted one more child of supervisor {name}, but it has its limit of {limit}")]
+    TooManyChildren {
+        /// The supervisor's name.
+        name: &'static str,
+        /// The limit.
+        limit: u32,
+    },
+    /// The supervisor has stopped, has given up, or waits for its parent to start it again.
+    #[error("supervisor {name} is down and starts nothing; see Supervisor::gave_up")]
+    SupervisorDown {
+        /// The supervisor's name.
+        name: &'static str,
+    },
+    /// There is no such shard.
+    #[error("wanted shard {wanted}, but there are {shards}, counted from 0")]
+    NoShard {
+        /// The shard wanted.
+        wanted: usize,
+        /// Shards that there are.
+        shards: usize,
+    },
+    /// The way to the shard is full, or it sheds load.
+    #[error("shard {shard} takes no more work now; retry later, or elsewhere")]
+    Busy {
+        /// The shard.
+        shard: usize,
+    },
+    /// The shard stopped before it answered.
+    #[error("shard {shard} stopped before it answered")]
+    Lost {
+        /// The shard.
+        shard: usize,
+    },
+    /// The actor ended while it started.
+    #[error("the actor did not start: {0}")]
+    Died(ExitReason),
 }
 
 /// Starts `future` as a task of the current shard, in class `class`.
@@ -157,7 +214,8 @@ pub fn spawn_local_in(
     class: Class,
     future: impl Future<Output = ()> + 'static,
 ) -> Result<(), SpawnError> {
-    Shard::with(|shard| spawn(shard, class, future)).unwrap_or(Err(SpawnError::OffShard))
+    Shard::with(|shard| spawn(shard, class, future).map(|_| ()))
+        .unwrap_or(Err(SpawnError::OffShard))
 }
 
 /// Starts `future` as a task of the current shard, in the normal class.
@@ -168,11 +226,22 @@ pub fn spawn_local(future: impl Future<Output = ()> + 'static) -> Result<(), Spa
     spawn_local_in(Class::Normal, future)
 }
 
+/// As [`spawn_local_in`], on `shard` and in the default scheduling group.
 pub(crate) fn spawn<F: Future<Output = ()> + 'static>(
     shard: &Shard,
     class: Class,
     future: F,
-) -> Result<(), SpawnError> {
+) -> Result<SlotKey, SpawnError> {
+    spawn_in_group(shard, class, 0, future)
+}
+
+/// As [`spawn`], in the scheduling group of an actor that the task works for.
+pub(crate) fn spawn_in_group<F: Future<Output = ()> + 'static>(
+    shard: &Shard,
+    class: Class,
+    group: u8,
+    future: F,
+) -> Result<SlotKey, SpawnError> {
     let slot = shard.take_slot()?;
     let key = slot.key();
     let waker = Arc::new(TaskWaker {
@@ -181,17 +250,20 @@ pub(crate) fn spawn<F: Future<Output = ()> + 'static>(
         key,
         queued: AtomicBool::new(false),
     });
-    let body = Box::new(TaskBody {
+    slot.install(TaskBody {
         waker: waker.into(),
         future,
     });
-    slot.body.set(Box::into_raw(body).cast());
     slot.vtable.set(Some(Glue::<F>::VTABLE));
-    slot.class.set(class);
-    slot.woken.set(false);
+    slot.class.set(class.max(Class::High));
+    slot.group.set(group);
+    let name = std::any::type_name::<F>;
+    let kind = shard.kinds.of_type(std::any::TypeId::of::<F>(), name);
+    shard.kinds.open_poll(kind, class);
+    slot.kind.set(kind);
     shard.stats().tasks_spawned.add(1);
     shard.wake(key);
-    Ok(())
+    Ok(key)
 }
 
 /// Lets everything else that is ready run before the task goes on.

@@ -45,8 +45,19 @@ struct Entry {
     list: u32,
     generation: u32,
     deadline: u64,
-    fired: bool,
+    stage: Stage,
     action: Action,
+}
+
+/// Where a timer is on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// In a slot of the wheel.
+    Waiting,
+    /// In the list of what is due.
+    Due,
+    /// Out of both; a future still asks for it.
+    Fired,
 }
 
 /// The timers of one shard.
@@ -88,7 +99,7 @@ impl Wheel {
                 list: NIL,
                 generation: 0,
                 deadline: 0,
-                fired: false,
+                stage: Stage::Fired,
                 action: Action::Idle,
             });
             index
@@ -99,7 +110,7 @@ impl Wheel {
         };
         let entry = &mut self.entries[index as usize];
         entry.deadline = to_tick(deadline_ns).max(self.tick + 1);
-        entry.fired = false;
+        entry.stage = Stage::Waiting;
         entry.action = action;
         let generation = entry.generation;
         self.waiting += 1;
@@ -162,15 +173,16 @@ impl Wheel {
     fn cancel(&mut self, key: TimerKey) -> Option<Action> {
         let entry = self.entry(key)?;
         let action = std::mem::replace(&mut entry.action, Action::Idle);
-        let fired = entry.fired;
-        if !fired {
-            self.unlink(key.index);
-            self.waiting -= 1;
+        match entry.stage {
+            Stage::Waiting => {
+                self.unlink(key.index);
+                self.waiting -= 1;
+                self.release(key.index);
+            }
+            // The list of what is due releases it.
+            Stage::Due => {}
+            Stage::Fired => self.release(key.index),
         }
-        if fired && self.due.contains(&key.index) {
-            return Some(action);
-        }
-        self.release(key.index);
         Some(action)
     }
 
@@ -242,7 +254,7 @@ impl Wheel {
         self.occupied[0][slot / 64] &= !(1 << (slot % 64));
         while index != NIL {
             let entry = &mut self.entries[index as usize];
-            entry.fired = true;
+            entry.stage = Stage::Due;
             self.waiting -= 1;
             self.due.push_back(index);
             index = entry.next;
@@ -253,6 +265,7 @@ impl Wheel {
         let index = self.due.pop_front()?;
         let entry = &mut self.entries[index as usize];
         let action = std::mem::replace(&mut entry.action, Action::Idle);
+        entry.stage = Stage::Fired;
         // A waiting future still asks `has_fired`; it releases the entry by cancelling it.
         match action {
             Action::Wake(_) => {}
@@ -314,7 +327,11 @@ fn start_at(shard: &Shard, now_ns: u64, delay: Duration, action: Action) -> Time
 
 /// Whether a timer of [`start`] has fired; it must be cancelled all the same.
 pub(crate) fn has_fired(shard: &Shard, key: TimerKey) -> bool {
-    shard.timers.borrow_mut().entry(key).is_none_or(|e| e.fired)
+    shard
+        .timers
+        .borrow_mut()
+        .entry(key)
+        .is_none_or(|e| e.stage != Stage::Waiting)
 }
 
 /// Notes the task that polls now, which may not be the one that started the timer.

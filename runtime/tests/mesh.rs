@@ -249,3 +249,59 @@ fn every_pair_of_many_shards_talks() {
         assert_eq!(reached, [SHARDS; SHARDS]);
     });
 }
+
+/// Sums one counter over all shards.
+fn total(shards: usize, count: impl Fn(&ninefold_runtime::stats::ShardStats) -> u64) -> u64 {
+    let handle = current_handle().unwrap();
+    (0..shards).map(|s| count(handle.stats(s).unwrap())).sum()
+}
+
+#[test]
+fn lanes_of_many_shards_are_made_for_pairs_that_talk() {
+    const SHARDS: usize = 24;
+    on_shards(SHARDS, || async {
+        assert_eq!(total(SHARDS, |s| s.lanes_made.get()), 0);
+        for shard in [5, 23, 5] {
+            let sink = sink_on(shard, SpawnOptions::default()).await;
+            assert_eq!(
+                usize::from(sink.call(Shout, SECOND * 5).await.unwrap()),
+                shard
+            );
+            for n in 0..100 {
+                sink.cast(Number(n)).unwrap();
+            }
+            let (next, out_of_order, _) = sink.call(Report, SECOND * 5).await.unwrap();
+            assert_eq!((next, out_of_order), (100, 0));
+        }
+        // From here to 5 and 23, and back for the answers.
+        assert_eq!(total(SHARDS, |s| s.lanes_made.get()), 4);
+        let handle = current_handle().unwrap();
+        for (shard, made) in [(0, 2), (5, 1), (23, 1)] {
+            assert_eq!(handle.stats(shard).unwrap().lanes_made.get(), made);
+        }
+    });
+}
+
+#[test]
+fn few_shards_have_every_lane_from_the_start() {
+    on_shards(2, || async {
+        let sink = sink_on(1, SpawnOptions::default()).await;
+        assert_eq!(sink.call(Shout, SECOND).await, Ok(1));
+        assert_eq!(total(2, |s| s.lanes_made.get()), 0);
+    });
+}
+
+#[test]
+fn boxes_that_another_shard_frees_are_counted_where_they_were_made() {
+    on_shards(2, || async {
+        let sink = sink_on(1, SpawnOptions::default()).await;
+        sink.call(Shout, SECOND).await.unwrap();
+        assert_eq!(total(2, |s| s.foreign_frees.get()), 0);
+        sink.call(Large([0; 64]), SECOND).await.unwrap();
+        let handle = current_handle().unwrap();
+        // The question in one direction, the answer in the other.
+        for shard in [0, 1] {
+            assert_eq!(handle.stats(shard).unwrap().foreign_frees.get(), 1);
+        }
+    });
+}

@@ -80,7 +80,7 @@ fn what_does_not_finish_is_dropped_at_the_deadline() {
 fn actors_stop_newest_first_and_say_goodbye() {
     struct Last(usize, Arc<Mutex<Vec<usize>>>);
     impl Actor for Last {
-        fn stopped(&mut self) {
+        fn stopped(&mut self, _: &ninefold_runtime::ExitReason) {
             self.1.lock().unwrap().push(self.0);
             // Nothing new starts while the shard goes down.
             assert_eq!(spawn_local(async {}), Err(SpawnError::ShuttingDown));

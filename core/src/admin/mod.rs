@@ -2,6 +2,7 @@
 //!
 //! hyper speaks the HTTP; nothing here touches a shard but to read its counters.
 
+mod accounts;
 mod io;
 mod metrics;
 mod status;

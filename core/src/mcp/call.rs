@@ -89,7 +89,7 @@ async fn run(
 /// The cause stays in the log: to a client it would be a look inside.
 fn panicked(service: &Service, tool: &str, caught: &Caught) -> RpcError {
     bump(&service.counters().tool_panic);
-    let Caught { message, place } = caught;
+    let Caught { message, place, .. } = caught;
     tracing::error!(tool, %message, %place, "tool panicked");
     RpcError::internal()
 }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::message::Glue;
 use super::reply::ReplyTo;
-use super::{Call, CallError, Handler, Message};
+use super::{Call, CallError, Message, Receives, VOID};
 use crate::sched::SlotKey;
 use crate::shard::Shard;
 
@@ -30,6 +29,20 @@ impl ActorId {
     #[must_use]
     pub fn to_parts(self) -> (u16, u32, u32) {
         (self.shard, self.index, self.generation)
+    }
+
+    /// Whether the actor is at `place`, a runtime and a shard.
+    #[inline(always)]
+    pub(crate) fn is_at(self, place: (u16, u16)) -> bool {
+        (self.runtime, self.shard) == place
+    }
+
+    /// The id without the mark of having come from parts: signals go to actors of every type.
+    pub(crate) fn plain(self) -> ActorId {
+        ActorId {
+            index: self.index & !SlotKey::FROM_PARTS,
+            ..self
+        }
     }
 
     #[inline(always)]
@@ -78,6 +91,12 @@ pub enum SendError<M> {
     /// The calling thread is not a shard of the actor's runtime.
     #[error("this thread is not a shard of the actor's runtime; send through a Handle")]
     OffShard(M),
+    /// The shard sheds messages of this class, because they wait too long there: back off.
+    #[error("the shard sheds load: messages of this class have waited too long; retry later")]
+    Shed(M),
+    /// The message counts for more bytes than the whole mailbox holds: it will never fit.
+    #[error("the message is larger than the whole mailbox; raise SpawnOptions::bytes or split it")]
+    TooLarge(M),
 }
 
 /// Like `std`'s channel errors: the message need not be `Debug`.
@@ -87,6 +106,8 @@ impl<M> fmt::Debug for SendError<M> {
             SendError::Full(_) => "Full(..)",
             SendError::Closed(_) => "Closed(..)",
             SendError::OffShard(_) => "OffShard(..)",
+            SendError::Shed(_) => "Shed(..)",
+            SendError::TooLarge(_) => "TooLarge(..)",
         })
     }
 }
@@ -95,7 +116,11 @@ impl<M> SendError<M> {
     /// The message that was refused.
     pub fn into_message(self) -> M {
         match self {
-            SendError::Full(m) | SendError::Closed(m) | SendError::OffShard(m) => m,
+            SendError::Full(m)
+            | SendError::Closed(m)
+            | SendError::OffShard(m)
+            | SendError::Shed(m)
+            | SendError::TooLarge(m) => m,
         }
     }
 }
@@ -135,38 +160,63 @@ impl<A> Address<A> {
     /// Tells: queues `message` and goes on.
     ///
     /// # Errors
-    /// [`SendError`] hands the message back when the mailbox is full, the actor has stopped or
-    /// this thread is not one of its runtime's shards. A message for another shard that finds the
-    /// actor stopped on arrival is counted there and dropped.
+    /// [`SendError`] hands the message back when the mailbox is full, the actor has stopped, the
+    /// shard sheds load or this thread is not one of its runtime's shards. A message for another
+    /// shard that finds the actor stopped on arrival, or that is too large for its mailbox, is
+    /// counted there and dropped.
     #[inline]
-    pub fn cast<M: Message>(&self, message: M) -> Result<(), SendError<M>>
+    pub fn cast<M: Message, K>(&self, message: M) -> Result<(), SendError<M>>
     where
-        A: Handler<M>,
+        A: Receives<M, K>,
+    {
+        self.send(message, 0)
+    }
+
+    /// Tells something that is worth knowing only `within` that time: a message that is reached
+    /// later is dropped and counted. Resolution a microsecond, at most 71 minutes. The shard reads
+    /// its clock after every fourth message while handlers are short, and after each once they are
+    /// not: the first few after a handler that took long for once may be handled late.
+    ///
+    /// # Errors
+    /// As [`Address::cast`].
+    #[inline]
+    pub fn cast_within<M: Message, K>(
+        &self,
+        message: M,
+        within: Duration,
+    ) -> Result<(), SendError<M>>
+    where
+        A: Receives<M, K>,
+    {
+        self.send(message, deadline_us(within))
+    }
+
+    #[inline(always)]
+    fn send<M: Message, K>(&self, message: M, deadline_us: u32) -> Result<(), SendError<M>>
+    where
+        A: Receives<M, K>,
     {
         Shard::with_message(message, |shard, message| {
-            if shard.runtime_id() != self.id.runtime {
-                return Err(SendError::OffShard(message));
-            }
-            shard.post(self.id, Glue::<A, M>::VTABLE, message, ReplyTo::NONE)
+            shard.post(self.id, A::glue().0, message, ReplyTo::NONE, deadline_us)
         })
         .unwrap_or_else(|message| Err(SendError::OffShard(message)))
     }
 
-    /// Asks: queues `message` now and resolves to the answer, or to an error after `deadline`.
+    /// Asks: queues `message` now and resolves to the answer, or to an error after `deadline`. A
+    /// question that is reached after its deadline is not handled any more.
     ///
     /// The question is sent before the future is polled; dropping the future abandons the answer.
     /// The deadline counts from the end of the shard's present tick, at most a few turns later.
     #[inline]
-    pub fn call<M: Message>(&self, message: M, deadline: Duration) -> Call<M>
+    pub fn call<M: Message, K>(&self, message: M, deadline: Duration) -> Call<M>
     where
-        A: Handler<M>,
+        A: Receives<M, K>,
     {
         let sent = Shard::with_message(message, |shard, message| {
-            if shard.runtime_id() != self.id.runtime {
-                return Err(CallError::OffShard(message));
-            }
-            let reply = shard.replies.open::<M::Reply>(shard.id());
-            match shard.post(self.id, Glue::<A, M>::VTABLE, message, reply) {
+            let Some(reply) = shard.replies.open::<M::Reply>(shard.id()) else {
+                return Err(CallError::Full(message));
+            };
+            match shard.post(self.id, A::glue().0, message, reply, deadline_us(deadline)) {
                 Ok(()) => {
                     shard.watch(reply, deadline);
                     Ok(reply)
@@ -179,4 +229,12 @@ impl<A> Address<A> {
         });
         Call::new(sent.unwrap_or_else(|message| Err(CallError::OffShard(message))))
     }
+}
+
+/// A deadline as it travels: microseconds, rounded up, zero for none, saturating at 71 minutes.
+#[inline(always)]
+fn deadline_us(within: Duration) -> u32 {
+    let us = within.as_secs().saturating_mul(1_000_000)
+        + u64::from(within.subsec_nanos().div_ceil(1000));
+    u32::try_from(us).unwrap_or(VOID).clamp(1, VOID - 1)
 }

@@ -23,6 +23,16 @@ pub enum CallError<M> {
     /// The calling thread is not a shard of the actor's runtime; the message is handed back.
     #[error("this thread is not a shard of the actor's runtime; call through a Handle")]
     OffShard(M),
+    /// The shard sheds messages of this class; the message is handed back.
+    #[error("the shard sheds load: messages of this class have waited too long; retry later")]
+    Shed(M),
+    /// The message counts for more bytes than the whole mailbox holds; it is handed back.
+    #[error("the message is larger than the whole mailbox; raise SpawnOptions::bytes or split it")]
+    TooLarge(M),
+    /// The mailbox was full, and its overflow policy gave this message up; or it came from another
+    /// shard and is larger than the whole mailbox.
+    #[error("the mailbox had no room and dropped the message")]
+    Dropped,
     /// No answer within the deadline; the message may still be handled.
     #[error("no answer within the deadline; the message may still be handled")]
     TimedOut,
@@ -41,6 +51,9 @@ impl<M> fmt::Debug for CallError<M> {
             CallError::Full(_) => "Full(..)",
             CallError::Closed(_) => "Closed(..)",
             CallError::OffShard(_) => "OffShard(..)",
+            CallError::Shed(_) => "Shed(..)",
+            CallError::TooLarge(_) => "TooLarge(..)",
+            CallError::Dropped => "Dropped",
             CallError::TimedOut => "TimedOut",
             CallError::Panicked => "Panicked",
             CallError::Stopped => "Stopped",
@@ -54,6 +67,8 @@ impl<M> From<SendError<M>> for CallError<M> {
             SendError::Full(m) => CallError::Full(m),
             SendError::Closed(m) => CallError::Closed(m),
             SendError::OffShard(m) => CallError::OffShard(m),
+            SendError::Shed(m) => CallError::Shed(m),
+            SendError::TooLarge(m) => CallError::TooLarge(m),
         }
     }
 }
@@ -121,6 +136,7 @@ impl<M> From<NoAnswer> for CallError<M> {
             NoAnswer::Panicked => CallError::Panicked,
             NoAnswer::Stopped => CallError::Stopped,
             NoAnswer::TimedOut => CallError::TimedOut,
+            NoAnswer::Dropped => CallError::Dropped,
         }
     }
 }

@@ -19,7 +19,8 @@ impl Payload {
         Payload(UnsafeCell::new(MaybeUninit::uninit()))
     }
 
-    const fn is_inline<T>() -> bool {
+    /// Whether a `T` travels inline; otherwise it is boxed.
+    pub(crate) const fn is_inline<T>() -> bool {
         size_of::<T>() <= INLINE_BYTES && align_of::<T>() <= align_of::<u64>()
     }
 
@@ -43,9 +44,18 @@ impl Payload {
     /// No reference into the payload may be alive, and the caller records the type in a vtable.
     #[inline(always)]
     pub(crate) unsafe fn write<T>(&self, value: T) {
-        let at = self.as_ptr();
-        // SAFETY: the payload has INLINE_BYTES bytes aligned to 8; `is_inline` checked that T fits,
-        // otherwise only a thin pointer is stored. The caller grants exclusive access.
+        // SAFETY: the payload has INLINE_BYTES bytes aligned to 8, and the caller grants exclusive
+        // access.
+        unsafe { Self::put(self.as_ptr(), value) };
+    }
+
+    /// As [`Payload::write`], at a place that is as good as a payload.
+    ///
+    /// # Safety
+    /// `at` is aligned to 8 and has room for [`Payload::used`] bytes; nobody refers to them.
+    #[inline(always)]
+    pub(crate) unsafe fn put<T>(at: *mut u8, value: T) {
+        // SAFETY: a T that is inline fits `used` bytes, otherwise only a thin pointer is stored.
         unsafe {
             if Self::is_inline::<T>() {
                 at.cast::<T>().write(value);

@@ -2,10 +2,12 @@
 //! that an answer can never be refused.
 
 use std::cell::{Cell, UnsafeCell};
+use std::io;
 use std::task::{Context as TaskContext, Poll};
 
 use super::Payload;
-use crate::chunks::Chunks;
+use crate::limits::CALLS_MAX;
+use crate::region::{NIL, Region};
 use crate::task::Wakee;
 use crate::timer::TimerKey;
 
@@ -25,6 +27,14 @@ impl ReplyTo {
         shard: 0,
     };
 
+    /// Nobody waits, but the message can be told from all others that wait on the shard.
+    pub(crate) fn mark(serial: u32) -> ReplyTo {
+        ReplyTo {
+            generation: serial,
+            ..ReplyTo::NONE
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn is_wanted(self) -> bool {
         self.index != u32::MAX
@@ -38,8 +48,10 @@ pub(crate) enum NoAnswer {
     Panicked,
     /// The actor stopped before it reached the message.
     Stopped,
-    /// The deadline came first.
+    /// The deadline came first, before the answer or before the message was reached.
     TimedOut,
+    /// The mailbox was full and its overflow policy gave the message up.
+    Dropped,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,16 +75,22 @@ struct ReplyCell {
 
 /// The reply cells of a shard.
 pub(crate) struct ReplyCells {
-    all: Chunks<ReplyCell>,
+    all: Region<ReplyCell>,
     free: Cell<u32>,
+    open: Cell<u32>,
 }
 
 impl ReplyCells {
-    pub(crate) fn new() -> Self {
-        ReplyCells {
-            all: Chunks::new(),
-            free: Cell::new(u32::MAX),
-        }
+    /// Reserves room for [`CALLS_MAX`] calls.
+    ///
+    /// # Errors
+    /// The system's, when the address space is limited.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(ReplyCells {
+            all: Region::reserve(CALLS_MAX)?,
+            free: Cell::new(NIL),
+            open: Cell::new(0),
+        })
     }
 
     #[inline(always)]
@@ -80,24 +98,26 @@ impl ReplyCells {
         self.all.get(index)
     }
 
-    /// Reserves a cell for an answer of type `R`.
+    /// Calls that wait for an answer or whose answer waits to be taken.
+    pub(crate) fn open_count(&self) -> u32 {
+        self.open.get()
+    }
+
+    /// Reserves a cell for an answer of type `R`; `None` at the limit.
     #[inline]
-    pub(crate) fn open<R>(&self, shard: u16) -> ReplyTo {
-        if self.free.get() == u32::MAX {
-            self.grow();
-        }
-        let index = self.free.get();
-        let Some(cell) = self.get(index) else {
-            return ReplyTo::NONE;
+    pub(crate) fn open<R>(&self, shard: u16) -> Option<ReplyTo> {
+        let (index, cell) = match self.get(self.free.get()) {
+            Some(cell) => (self.free.replace(cell.next_free.get()), cell),
+            None => self.grow()?,
         };
-        self.free.set(cell.next_free.get());
         cell.state.set(State::Waiting);
         cell.drop.set(Payload::drop_in_place::<R>);
-        ReplyTo {
+        self.open.set(self.open.get() + 1);
+        Some(ReplyTo {
             index,
             generation: cell.generation.get(),
             shard,
-        }
+        })
     }
 
     #[inline]
@@ -205,25 +225,22 @@ impl ReplyCells {
         cell.generation.set(cell.generation.get().wrapping_add(1));
         cell.next_free.set(self.free.get());
         self.free.set(to.index);
+        self.open.set(self.open.get() - 1);
         cell.timer.take()
     }
 
     #[cold]
-    fn grow(&self) {
-        let base = self.all.len();
-        let fresh = self.all.grow(|_| ReplyCell {
+    fn grow(&self) -> Option<(u32, &ReplyCell)> {
+        let cell = self.all.push(|_| ReplyCell {
             generation: Cell::new(0),
             state: Cell::new(State::Free),
-            next_free: Cell::new(u32::MAX),
+            next_free: Cell::new(NIL),
             timer: Cell::new(None),
             drop: Cell::new(Payload::drop_in_place::<()>),
             wakee: UnsafeCell::new(Wakee::None),
             payload: Payload::empty(),
-        });
-        for (cell, index) in fresh.iter().zip(base..) {
-            cell.next_free.set(self.free.get());
-            self.free.set(index);
-        }
+        })?;
+        Some((self.all.len() - 1, cell))
     }
 }
 

@@ -7,21 +7,27 @@
 //! no socket is ready.
 
 mod buffers;
+mod descriptor;
+mod kernel;
+mod op;
 mod ring;
+mod sim;
 mod socket;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use io_uring::{cqueue, opcode, types};
-
 use buffers::BufferRing;
 pub use buffers::RecvBuf;
+pub(crate) use descriptor::Descriptor;
+use op::{Done, Op};
 use ring::Ring;
+pub use sim::{SimNet, SimPeer};
 pub(crate) use socket::SocketKey;
 use socket::{Receive, Socket, Sockets};
 pub use start::DriverError;
@@ -49,13 +55,23 @@ fn user_data(kind: Kind, key: SocketKey) -> u64 {
     (kind as u64) << 56 | u64::from(key.generation) << 32 | u64::from(key.index)
 }
 
+#[inline]
+fn key_of(user_data: u64) -> SocketKey {
+    SocketKey {
+        index: (user_data & 0xffff_ffff) as u32,
+        generation: (user_data >> 32 & 0xff_ffff) as u32,
+    }
+}
+
 /// The driver of one shard.
 pub(crate) struct Driver {
     ring: Ring,
     buffers: Rc<BufferRing>,
     sockets: Sockets,
-    /// Sockets whose receive waits for a free buffer, or whose accept waits for descriptors.
+    /// Sockets whose receive waits for a free buffer.
     starved: VecDeque<SocketKey>,
+    /// Listeners whose accept waits for descriptors or memory.
+    starved_accepts: VecDeque<SocketKey>,
     /// When starved accepts are tried again, in CLOCK_MONOTONIC nanoseconds.
     retry_accept_ns: u64,
     send_pool: Vec<Vec<u8>>,
@@ -68,16 +84,40 @@ const ACCEPT_RETRY_NS: u64 = 100_000_000;
 
 impl Driver {
     fn arm_wake(&mut self) {
-        let buffer: *mut u64 = &mut *self.wake_buffer;
-        let read = opcode::Read::new(types::Fd(self.wake_fd), buffer.cast(), 8).build();
+        let op = Op::Wake {
+            fd: self.wake_fd,
+            buffer: &mut *self.wake_buffer,
+        };
         // SAFETY: the buffer is boxed and lives as long as the ring (see `Drop`); one read at a
         // time is armed.
-        unsafe { self.ring.push(read.user_data((Kind::Wake as u64) << 56)) };
+        unsafe { self.ring.push(op, (Kind::Wake as u64) << 56) };
     }
 
     /// Takes over a connected or listening socket.
-    pub(crate) fn open(&mut self, fd: OwnedFd) -> SocketKey {
+    pub(crate) fn open(&mut self, fd: Descriptor) -> SocketKey {
         self.sockets.open(fd)
+    }
+
+    /// Listens on `port` of the simulated network.
+    ///
+    /// # Errors
+    /// `Unsupported` on a kernel's ring, EMFILE when the network is full.
+    pub(crate) fn listen_simulated(&mut self, port: u16) -> io::Result<SocketKey> {
+        let Ring::Simulated(ring) = &self.ring else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let fd = ring.net().listen(port)?;
+        Ok(self.open(Descriptor::Simulated(fd)))
+    }
+
+    /// Whether nothing will complete until a peer or a task does something; never so on a kernel's
+    /// ring, where nobody can know.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the simulator of shards"))]
+    pub(crate) fn is_quiet(&self) -> bool {
+        match &self.ring {
+            Ring::Kernel(_) => false,
+            Ring::Simulated(ring) => ring.is_quiet(),
+        }
     }
 
     /// Sockets open, closing ones included.
@@ -110,61 +150,59 @@ impl Driver {
 
     fn reap(&mut self, stats: &ShardStats, wakes: &mut Vec<Wakee>) {
         while let Some(done) = self.ring.next() {
-            let data = done.user_data();
-            let key = SocketKey {
-                index: (data & 0xffff_ffff) as u32,
-                generation: (data >> 32 & 0xff_ffff) as u32,
-            };
-            match data >> 56 {
+            let key = key_of(done.user_data);
+            match done.user_data >> 56 {
                 k if k == Kind::Wake as u64 => self.arm_wake(),
-                k if k == Kind::Receive as u64 => self.on_receive(key, &done, stats, wakes),
-                k if k == Kind::Accept as u64 => self.on_accept(key, &done, stats, wakes),
-                k if k == Kind::Send as u64 => self.on_send(key, &done, stats, wakes),
+                k if k == Kind::Receive as u64 => self.on_receive(key, done, stats, wakes),
+                k if k == Kind::Accept as u64 => self.on_accept(key, done, stats, wakes),
+                k if k == Kind::Send as u64 => self.on_send(key, done, stats, wakes),
                 _ => self.on_cancelled(key),
             }
         }
     }
 
-    /// Arms again what waited for buffers or descriptors, if there are some now.
+    /// Arms again what waited for buffers or descriptors, if there are some now: no more receives
+    /// than there are buffers, so that a crowd does not fail again for each buffer that is freed.
     pub(crate) fn retry_starved(&mut self, now_ns: u64) {
-        if self.starved.is_empty() {
-            return;
-        }
+        let mut free = self.buffers.free();
         for _ in 0..self.starved.len() {
             let Some(key) = self.starved.pop_front() else {
-                return;
+                break;
             };
-            let Some(socket) = self.sockets.get(key) else {
-                continue;
-            };
-            if socket.receive != Receive::Starved || socket.closing {
-                continue;
-            }
-            let is_listener = socket.sent == LISTENER;
-            let ready = if is_listener {
-                now_ns >= self.retry_accept_ns
-            } else {
-                self.buffers.free() > 0
-            };
-            if ready {
-                socket.receive = Receive::Idle;
-                self.arm(
-                    key,
-                    if is_listener {
-                        Kind::Accept
-                    } else {
-                        Kind::Receive
-                    },
-                );
-            } else {
+            if free > 0 {
+                free -= u16::from(self.retry(key, Kind::Receive));
+            } else if self.is_starved(key) {
                 self.starved.push_back(key);
+            }
+        }
+        if now_ns >= self.retry_accept_ns {
+            while let Some(key) = self.starved_accepts.pop_front() {
+                self.retry(key, Kind::Accept);
             }
         }
     }
 
-    /// Time until starved accepts are due, for the park.
+    /// Arms `key` again, unless it was closed meanwhile; whether it did.
+    fn retry(&mut self, key: SocketKey, kind: Kind) -> bool {
+        let starved = self.is_starved(key);
+        if starved {
+            self.arm(key, kind);
+        }
+        starved
+    }
+
+    fn is_starved(&mut self, key: SocketKey) -> bool {
+        let socket = self.sockets.get(key);
+        socket.is_some_and(|s| s.receive == Receive::Starved && !s.closing)
+    }
+
+    /// When [`Driver::retry_starved`] has something to do, for the park: at once with a buffer
+    /// free, at its time for accepts, and not at all while receives wait for buffers that only the
+    /// shard's own tasks can free.
     pub(crate) fn retry_ns(&self) -> Option<u64> {
-        (!self.starved.is_empty()).then_some(self.retry_accept_ns)
+        let receives = (!self.starved.is_empty() && self.buffers.free() > 0).then_some(0);
+        let accepts = (!self.starved_accepts.is_empty()).then_some(self.retry_accept_ns);
+        receives.or(accepts)
     }
 
     fn arm(&mut self, key: SocketKey, kind: Kind) {
@@ -172,33 +210,29 @@ impl Driver {
             return;
         };
         let Some(fd) = &socket.fd else { return };
-        let fd = types::Fd(fd.as_raw_fd());
-        let entry = match kind {
-            Kind::Accept => opcode::AcceptMulti::new(fd)
-                .flags(libc::SOCK_CLOEXEC)
-                .build(),
-            _ => opcode::RecvMulti::new(fd, BUFFER_GROUP).build(),
+        let fd = fd.number();
+        let op = match kind {
+            Kind::Accept => Op::Accept { fd },
+            _ => Op::Receive { fd },
         };
         socket.receive = Receive::Armed;
         socket.pending += 1;
         // SAFETY: neither operation refers to memory of ours but the registered buffer ring, and
         // the descriptor stays open while `pending` counts the operation.
-        unsafe { self.ring.push(entry.user_data(user_data(kind, key))) };
+        unsafe { self.ring.push(op, user_data(kind, key)) };
     }
 
     /// Ends a multishot operation whose reader is behind; it is armed again when that has read.
     fn pause(&mut self, key: SocketKey, kind: Kind) {
-        let target = user_data(kind, key);
-        let entry = opcode::AsyncCancel::new(target).build();
+        let op = Op::Cancel {
+            target: user_data(kind, key),
+        };
         if let Some(socket) = self.sockets.get(key) {
             socket.receive = Receive::Pausing;
             socket.pending += 1;
         }
         // SAFETY: a cancellation refers to no memory.
-        unsafe {
-            self.ring
-                .push(entry.user_data(user_data(Kind::Cancel, key)))
-        };
+        unsafe { self.ring.push(op, user_data(Kind::Cancel, key)) };
     }
 
     fn on_cancelled(&mut self, key: SocketKey) {
@@ -211,27 +245,26 @@ impl Driver {
     fn on_receive(
         &mut self,
         key: SocketKey,
-        done: &cqueue::Entry,
+        done: Done,
         stats: &ShardStats,
         wakes: &mut Vec<Wakee>,
     ) {
-        let buffer = cqueue::buffer_select(done.flags()).map(|id| {
+        let buffer = done.buffer.map(|id| {
             self.buffers.picked();
-            let len = u32::try_from(done.result()).unwrap_or(0);
+            let len = u32::try_from(done.result).unwrap_or(0);
             // SAFETY: the completion says that the kernel handed out buffer `id` with `len` bytes.
             unsafe { RecvBuf::new(self.buffers.clone(), id, len) }
         });
-        let more = cqueue::more(done.flags());
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        if !more {
+        if !done.more {
             socket.pending -= 1;
             if socket.receive != Receive::Ended {
                 socket.receive = Receive::Idle;
             }
         }
-        match (done.result(), buffer) {
+        match (done.result, buffer) {
             (1.., Some(buffer)) if !socket.closing => {
                 stats.recv_bytes.add(buffer.len() as u64);
                 socket.received.push_back(buffer);
@@ -261,18 +294,18 @@ impl Driver {
     fn on_accept(
         &mut self,
         key: SocketKey,
-        done: &cqueue::Entry,
+        done: Done,
         stats: &ShardStats,
         wakes: &mut Vec<Wakee>,
     ) {
-        let accepted = (done.result() >= 0).then(|| {
-            // SAFETY: a successful accept returns a fresh descriptor that nobody else owns.
-            unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(done.result()) }
+        let accepted = (done.result >= 0).then(|| {
+            // SAFETY: this is the one place that takes descriptors over from completions.
+            unsafe { self.ring.adopt(done.result) }
         });
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        if !cqueue::more(done.flags()) {
+        if !done.more {
             socket.pending -= 1;
             socket.receive = Receive::Idle;
         }
@@ -284,16 +317,16 @@ impl Driver {
             }
             // The listener is going: the descriptor drops here.
             Some(_) => {}
-            None if done.result() == -libc::ECANCELED => {}
+            None if done.result == -libc::ECANCELED => {}
             None => {
                 stats.accept_errors.add(1);
-                socket.error = Some(-done.result());
+                socket.error = Some(-done.result);
             }
         }
-        let wait = accept_must_wait(done.result()) && !socket.closing;
+        let wait = accept_must_wait(done.result) && !socket.closing;
         if wait && socket.receive == Receive::Idle {
             socket.receive = Receive::Starved;
-            self.starved.push_back(key);
+            self.starved_accepts.push_back(key);
             self.retry_accept_ns = crate::clock::monotonic_ns() + ACCEPT_RETRY_NS;
         }
         let Some(socket) = self.sockets.get(key) else {
@@ -309,23 +342,17 @@ impl Driver {
         self.close_if_idle(key);
     }
 
-    fn on_send(
-        &mut self,
-        key: SocketKey,
-        done: &cqueue::Entry,
-        stats: &ShardStats,
-        wakes: &mut Vec<Wakee>,
-    ) {
+    fn on_send(&mut self, key: SocketKey, done: Done, stats: &ShardStats, wakes: &mut Vec<Wakee>) {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
         socket.pending -= 1;
-        match usize::try_from(done.result()) {
+        match usize::try_from(done.result) {
             Ok(n) => {
                 stats.sent_bytes.add(n as u64);
                 socket.sent += n;
             }
-            Err(_) => socket.error = Some(-done.result()),
+            Err(_) => socket.error = Some(-done.result),
         }
         let left = socket
             .sending
@@ -335,6 +362,9 @@ impl Driver {
             return self.push_send(key);
         }
         let buffer = socket.sending.take();
+        if let (true, Some(fd)) = (socket.finishing, &socket.fd) {
+            fd.shutdown(rustix::net::Shutdown::Write);
+        }
         wakes.push(std::mem::take(&mut socket.writer));
         if let Some(buffer) = buffer {
             self.recycle(buffer);
@@ -350,14 +380,15 @@ impl Driver {
             return;
         };
         let rest = &buffer[socket.sent..];
-        let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Send::new(types::Fd(fd.as_raw_fd()), rest.as_ptr(), len)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-            .build();
+        let op = Op::Send {
+            fd: fd.number(),
+            bytes: rest.as_ptr(),
+            len: u32::try_from(rest.len()).unwrap_or(u32::MAX),
+        };
         socket.pending += 1;
         // SAFETY: the buffer stays in `sending`, unmoved on the heap and unchanged, until the
         // completion; `pending` keeps the descriptor open as long.
-        unsafe { self.ring.push(entry.user_data(user_data(Kind::Send, key))) };
+        unsafe { self.ring.push(op, user_data(Kind::Send, key)) };
     }
 
     /// An empty buffer from the pool.
@@ -440,11 +471,10 @@ impl Driver {
         &mut self,
         key: SocketKey,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<OwnedFd>> {
+    ) -> Poll<io::Result<Descriptor>> {
         let Some(socket) = self.sockets.get(key) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        socket.sent = LISTENER;
         if let Some(fd) = socket.accepted.pop_front() {
             return Poll::Ready(Ok(fd));
         }
@@ -458,15 +488,22 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Ends the sending side; the peer sees end of stream after what was sent.
+    /// Ends the sending side, once the send in flight has gone; the peer sees end of stream after
+    /// what was sent.
     pub(crate) fn shutdown_write(&mut self, key: SocketKey) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        if socket.sending.is_some() {
+            socket.finishing = true;
+            return;
+        }
         self.shutdown(key, rustix::net::Shutdown::Write);
     }
 
     fn shutdown(&mut self, key: SocketKey, how: rustix::net::Shutdown) {
         if let Some(Socket { fd: Some(fd), .. }) = self.sockets.get(key) {
-            // A peer that has reset the connection has shut it down already.
-            let _ = rustix::net::shutdown(fd, how);
+            fd.shutdown(how);
         }
     }
 
@@ -497,18 +534,24 @@ impl Driver {
     /// Closes every socket and waits, at most `for_ns`, until the kernel has let go of them.
     pub(crate) fn close_all(&mut self, stats: &ShardStats, for_ns: u64) {
         let until = crate::clock::monotonic_ns() + for_ns;
+        // A simulated park takes no time: it counts as if it had taken all of what it may.
+        let mut parks = match &self.ring {
+            Ring::Kernel(_) => u64::MAX,
+            Ring::Simulated(_) => for_ns / CLOSE_PARK_NS,
+        };
         let mut wakes = Vec::new();
         for key in self.sockets.keys() {
             self.close(key);
         }
-        while self.sockets.count() > 0 && crate::clock::monotonic_ns() < until {
-            self.park(stats, 1_000_000, &mut wakes);
+        while self.sockets.count() > 0 && parks > 0 && crate::clock::monotonic_ns() < until {
+            self.park(stats, CLOSE_PARK_NS, &mut wakes);
+            parks -= 1;
         }
     }
 }
 
-/// Marks a socket as a listener in `Socket::sent`, which listeners do not use otherwise.
-const LISTENER: usize = usize::MAX;
+/// One wait for the kernel to let go of sockets.
+const CLOSE_PARK_NS: u64 = 1_000_000;
 
 fn accept_must_wait(result: i32) -> bool {
     [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS].contains(&-result)
@@ -516,6 +559,9 @@ fn accept_must_wait(result: i32) -> bool {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        if let Ring::Simulated(_) = self.ring {
+            return;
+        }
         // The kernel may still write into the wake buffer and into provided buffers until the ring
         // is gone, and it takes the ring down in its own time: what it may touch is left to it.
         self.buffers.leak();

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use super::buffers::RecvBuf;
+use super::descriptor::Descriptor;
 use crate::task::Wakee;
 
 /// Names a socket of a shard while it is open.
@@ -31,14 +31,16 @@ pub(super) enum Receive {
 
 pub(super) struct Socket {
     pub(super) generation: u32,
-    pub(super) fd: Option<OwnedFd>,
+    pub(super) fd: Option<Descriptor>,
     pub(super) receive: Receive,
     pub(super) closing: bool,
+    /// The sending side ends as soon as the send in flight has gone.
+    pub(super) finishing: bool,
     /// Operations in the kernel that name this socket.
     pub(super) pending: u8,
     pub(super) error: Option<i32>,
     pub(super) received: VecDeque<RecvBuf>,
-    pub(super) accepted: VecDeque<OwnedFd>,
+    pub(super) accepted: VecDeque<Descriptor>,
     /// The buffer of the send in flight, and how much of it has gone.
     pub(super) sending: Option<Vec<u8>>,
     pub(super) sent: usize,
@@ -65,7 +67,7 @@ pub(super) struct Sockets {
 const GENERATIONS: u32 = 1 << 24;
 
 impl Sockets {
-    pub(super) fn open(&mut self, fd: OwnedFd) -> SocketKey {
+    pub(super) fn open(&mut self, fd: Descriptor) -> SocketKey {
         self.open += 1;
         if let Some(index) = self.free.pop() {
             let entry = &mut self.entries[index as usize];
@@ -81,6 +83,7 @@ impl Sockets {
             fd: Some(fd),
             receive: Receive::Idle,
             closing: false,
+            finishing: false,
             pending: 0,
             error: None,
             received: VecDeque::new(),
@@ -111,6 +114,7 @@ impl Sockets {
         entry.fd = None;
         entry.receive = Receive::Idle;
         entry.closing = false;
+        entry.finishing = false;
         entry.error = None;
         entry.received = VecDeque::new();
         entry.accepted = VecDeque::new();

@@ -3,17 +3,23 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 use io_uring::{IoUring, Probe, opcode};
 
 use super::buffers::BufferRing;
+use super::kernel::KernelRing;
 use super::ring::Ring;
+use super::sim::{SimNet, SimRing};
 use super::socket::Sockets;
 use super::{BUFFER_GROUP, Driver};
 use crate::limits::RECV_BUFFERS;
 
 /// Submission entries; completions get four times as many, since receives are multishot.
 const ENTRIES: [u32; 3] = [1024, 256, 64];
+
+/// A simulated park waits for nothing that a descriptor could end.
+const NO_WAKE_FD: i32 = -1;
 
 /// Why a shard has no ring.
 #[derive(Debug, thiserror::Error)]
@@ -67,18 +73,32 @@ impl Driver {
             Some(libc::EINVAL) => DriverError::Kernel(format!("buffer rings are unknown ({e})")),
             _ => DriverError::Setup(e),
         })?;
+        let ring = Ring::Kernel(KernelRing::new(ring));
+        Ok(Self::on(ring, buffers, wake_fd.as_raw_fd()))
+    }
+
+    /// A driver on a simulated network, whose every choice follows from `seed`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the simulator of shards"))]
+    pub(crate) fn simulated(net: &SimNet, seed: u64) -> Self {
+        let ring = SimRing::new(net, seed);
+        let buffers = ring.buffers().clone();
+        Self::on(Ring::Simulated(ring), buffers, NO_WAKE_FD)
+    }
+
+    fn on(ring: Ring, buffers: Rc<BufferRing>, wake_fd: i32) -> Self {
         let mut driver = Driver {
-            ring: Ring::new(ring),
+            ring,
             buffers,
             sockets: Sockets::default(),
             starved: VecDeque::new(),
+            starved_accepts: VecDeque::new(),
             retry_accept_ns: 0,
             send_pool: Vec::new(),
-            wake_fd: wake_fd.as_raw_fd(),
+            wake_fd,
             wake_buffer: Box::new(0),
         };
         driver.arm_wake();
-        Ok(driver)
+        driver
     }
 }
 

@@ -5,6 +5,7 @@
 //! cache line only when its cached view says full or empty. Values are built and consumed in place.
 
 use std::mem::MaybeUninit;
+use std::ptr;
 
 use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
 
@@ -118,6 +119,19 @@ impl<T> Producer<T> {
         }
     }
 
+    /// Values written and not yet taken, the unpublished ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let head = self.shared.head.0.load(Ordering::Acquire);
+        self.tail.wrapping_sub(head)
+    }
+
+    /// Whether everything written was taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Values written but not yet visible to the consumer.
     #[inline]
     #[must_use]
@@ -150,6 +164,16 @@ impl<T> Consumer<T> {
         Some(self.shared.slots[self.head & self.shared.mask].with_mut(<*mut _>::cast))
     }
 
+    /// Asks the cache for the line at which the value `ahead` of the peeked one begins, if that is
+    /// known to be published: a line that the producer still writes is better left with it.
+    #[inline(always)]
+    pub fn prefetch(&self, ahead: usize) {
+        if self.tail_seen.wrapping_sub(self.head) > ahead {
+            let slot = &self.shared.slots[self.head.wrapping_add(ahead) & self.shared.mask];
+            prefetch_line(ptr::from_ref(slot).cast());
+        }
+    }
+
     /// Steps past the peeked value without dropping it; [`Consumer::release`] then gives the slot
     /// back.
     ///
@@ -179,6 +203,18 @@ impl<T> Consumer<T> {
             Some(value)
         }
     }
+}
+
+#[inline(always)]
+fn prefetch_line(at: *const i8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing that the program sees and faults on no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 impl<T> Drop for Consumer<T> {

@@ -8,10 +8,10 @@ use std::task::Poll;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::driver::{Driver, SocketKey};
+use crate::driver::{Descriptor, Driver, SocketKey};
 use crate::shard::Shard;
 
-pub use crate::driver::RecvBuf;
+pub use crate::driver::{RecvBuf, SimNet, SimPeer};
 
 /// Connections the kernel completes before they are accepted; the kernel caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -70,11 +70,15 @@ struct Owned {
 }
 
 impl Owned {
-    fn open(fd: OwnedFd) -> io::Result<Self> {
-        with_driver(|driver| Ok(driver.open(fd))).map(|key| Owned {
+    fn new(open: impl FnOnce(&mut Driver) -> io::Result<SocketKey>) -> io::Result<Self> {
+        with_driver(open).map(|key| Owned {
             key,
             shard_local: std::marker::PhantomData,
         })
+    }
+
+    fn open(fd: Descriptor) -> io::Result<Self> {
+        Self::new(|driver| Ok(driver.open(fd)))
     }
 }
 
@@ -98,7 +102,17 @@ impl TcpListener {
     /// # Errors
     /// When this thread is no shard, or the shard has closed its sockets.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
-        Owned::open(listener.into()).map(TcpListener)
+        Owned::open(OwnedFd::from(listener).into()).map(TcpListener)
+    }
+
+    /// Listens on `port` of the simulated network that this shard's driver is on; others of the
+    /// network may listen there too, and connections spread over them.
+    ///
+    /// # Errors
+    /// `Unsupported` on a shard with sockets of the kernel, EMFILE when the network is full; when
+    /// this thread is no shard, or the shard has closed its sockets.
+    pub fn simulated(port: u16) -> io::Result<Self> {
+        Owned::new(|driver| driver.listen_simulated(port)).map(TcpListener)
     }
 
     /// Waits for the next connection.

@@ -3,27 +3,56 @@
 //! Nothing in here is shared: other threads reach a shard through its mesh lanes, its doorbell and
 //! its injection queue, and read its statistics.
 
+mod build;
+mod codel;
+mod credit;
+mod end;
+mod forward;
+mod house;
+mod inspect;
+mod lap;
+mod migrate;
 mod post;
+mod quarantine;
+mod receive;
 mod run;
+mod signal;
+mod state;
+mod trace;
 mod turn;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actor::{MessageVtable, NodePool, ReplyCells, ReplyTo};
-use crate::clock::{self, Cycles};
+use crate::accounts::Kinds;
+use crate::actor::{ActorId, EnvelopePool, MessageVtable, OptionsTable, ReplyCells, ReplyTo};
+use crate::clock::{Cycles, Time};
 use crate::driver::Driver;
+use crate::groups::View;
 use crate::mesh::Mesh;
+use crate::mesh::credit::{Credits, Returns};
 use crate::registry::Registry;
 use crate::runtime::{Port, Shared};
-use crate::sched::{Class, Quanta, Ready, Slot, SlotKey, Slots};
+use crate::sched::{Class, Ready, Slot, SlotKey, Slots, flag};
+use crate::stall::Watch;
 use crate::stats::ShardStats;
 use crate::task::{Polling, SpawnError};
 use crate::timer::Wheel;
 
-pub(crate) use run::run;
+pub(crate) use build::Parts;
+pub use codel::Shedding;
+pub(crate) use codel::{SHED_NOTHING, is_shed};
+pub use inspect::ActorInfo;
+pub use migrate::{MigrateError, migrate};
+pub use quarantine::Quarantined;
+pub(crate) use run::{Next, run};
+
+use codel::Codel;
+use lap::Lap;
+use quarantine::Quarantine;
 
 /// Work that a thread outside the shard asked for.
 pub(crate) type Job = Box<dyn FnOnce(&Shard) + Send>;
@@ -40,40 +69,87 @@ pub enum Phase {
     Stopping = 2,
 }
 
+/// Spans that a turn is judged by, in cycles.
+struct Thresholds {
+    /// A turn longer than this is a stall.
+    stall: Cycles,
+    /// A handler longer than this has its time read after every message.
+    slow: Cycles,
+    /// A handler shorter than this is one of many.
+    brief: Cycles,
+    microsecond: Cycles,
+}
+
 /// The state of one shard, used by its own thread only.
 pub(crate) struct Shard {
     id: u16,
+    /// Runtime and shard.
+    place: (u16, u16),
+    /// The shard as a sender's mark: there are at most 64.
+    from: u8,
     shared: Arc<Shared>,
     port: Arc<Port>,
+    /// What the stall detector sees of the present turn.
+    stall_watch: Arc<Watch>,
     pub(crate) slots: Slots,
-    pub(crate) nodes: NodePool,
+    pub(crate) envelopes: EnvelopePool,
     pub(crate) replies: ReplyCells,
-    ready: Ready,
+    pub(crate) options: OptionsTable,
+    pub(crate) kinds: Kinds,
+    pub(crate) ready: Ready,
+    groups: usize,
     pub(crate) mesh: Mesh,
+    /// For each peer, the credits of ours under way there, and those of its to be given back.
+    credits: RefCell<Vec<(Credits, Returns)>>,
+    /// Bit per peer with credits to be given back.
+    credits_due: Cell<u64>,
     pub(crate) timers: RefCell<Wheel>,
     /// Calls of the present tick, whose deadlines are not on the wheel yet: most are answered
     /// before they need to be.
     watched: RefCell<Vec<(ReplyTo, Duration)>>,
     pub(crate) registry: RefCell<Registry>,
+    /// The process groups of the runtime, as this shard has been told.
+    pub(crate) view: RefCell<View>,
     /// `None` once the shard has closed its sockets on the way down.
     pub(crate) driver: RefCell<Option<Driver>>,
     phase: Cell<Phase>,
-    /// TSC at the end of the last turn.
+    pub(crate) time: Time,
+    pub(crate) rng: RefCell<fastrand::Rng>,
+    /// When the clock was last read.
     now: Cell<Cycles>,
-    /// `CLOCK_MONOTONIC` and TSC as of the last housekeeping.
+    /// `CLOCK_MONOTONIC` and cycles as of the last housekeeping.
     epoch: Cell<(u64, Cycles)>,
     running: Cell<*const Slot>,
     running_class: Cell<Class>,
     running_message: Cell<Option<&'static MessageVtable>>,
     pub(crate) running_reply: Cell<ReplyTo>,
+    /// Messages of the running turn that were postponed and are not yet noted as such.
+    set_aside: Cell<u32>,
+    /// A copy of the message being handled, if its type makes one.
+    pub(crate) specimen: Cell<Option<Box<dyn Any + Send>>>,
     pub(crate) polling: Cell<Polling>,
     /// Something more urgent than the running turn has become ready.
     resched: Cell<bool>,
     /// The shard has slept: timers and heartbeat are looked at in the next tick.
     house_due: Cell<bool>,
-    /// Thresholds of `turn`, in cycles.
-    stall: Cycles,
-    slow: Cycles,
+    ticks: Cell<u64>,
+    house_kept_at: Cell<Cycles>,
+    swept: Cell<u32>,
+    /// Sum of queue delays and number of turns as of the last housekeeping.
+    delays_seen: Cell<(Cycles, u64)>,
+    lap: Lap,
+    codel: Codel,
+    /// What the shard refuses now (see `codel`), and the class of the message asks for it.
+    shed: Cell<u8>,
+    /// Serial of the last monitor.
+    monitors: Cell<u64>,
+    /// Serial of the last time-out of a state.
+    state_timeouts: Cell<u32>,
+    quarantine: RefCell<Quarantine>,
+    /// Messages carry the span they were sent in: the spans of those in mailboxes.
+    spans: Option<RefCell<trace::Spans>>,
+    thresholds: Thresholds,
+    turns_a_tick: Cell<u32>,
 }
 
 thread_local! {
@@ -81,45 +157,15 @@ thread_local! {
 }
 
 impl Shard {
-    pub(crate) fn new(id: u16, shared: Arc<Shared>, mesh: Mesh, driver: Driver) -> Rc<Self> {
-        Rc::new(Shard {
-            id,
-            port: shared.ports[id as usize].clone(),
-            shared,
-            slots: Slots::new(),
-            nodes: NodePool::new(),
-            replies: ReplyCells::new(),
-            ready: Ready::new(Quanta::standard()),
-            mesh,
-            watched: RefCell::new(Vec::new()),
-            timers: RefCell::new(Wheel::new(clock::monotonic_ns())),
-            registry: RefCell::new(Registry::default()),
-            driver: RefCell::new(Some(driver)),
-            phase: Cell::new(Phase::Running),
-            now: Cell::new(clock::cycles()),
-            epoch: Cell::new((clock::monotonic_ns(), clock::cycles())),
-            running: Cell::new(std::ptr::null()),
-            running_class: Cell::new(Class::High),
-            running_message: Cell::new(None),
-            running_reply: Cell::new(ReplyTo::NONE),
-            polling: Cell::new((
-                std::ptr::null(),
-                SlotKey {
-                    index: 0,
-                    generation: 0,
-                },
-            )),
-            resched: Cell::new(false),
-            house_due: Cell::new(true),
-            stall: Self::stall_cycles(),
-            slow: Self::slow_cycles(),
-        })
-    }
-
     /// Makes `shard` the current shard of this thread until the guard is dropped.
     pub(crate) fn enter(shard: Rc<Shard>) -> Entered {
-        CURRENT.set(Rc::as_ptr(&shard));
-        Entered(shard)
+        let outer = CURRENT.replace(Rc::as_ptr(&shard));
+        Entered { shard, outer }
+    }
+
+    /// Changes after how many turns the shard looks at rings, I/O and timers.
+    pub(crate) fn set_turns_a_tick(&self, turns: u32) {
+        self.turns_a_tick.set(turns.max(1));
     }
 
     /// Calls `f` with the shard of this thread; `None` on any other thread.
@@ -145,6 +191,11 @@ impl Shard {
         self.id
     }
 
+    /// What its messages carry as their sender.
+    pub(crate) fn mark(&self) -> u8 {
+        self.from
+    }
+
     #[inline(always)]
     pub(crate) fn runtime_id(&self) -> u16 {
         self.shared.id
@@ -167,11 +218,32 @@ impl Shard {
         self.phase.get()
     }
 
-    /// `CLOCK_MONOTONIC` in nanoseconds, by TSC since the last housekeeping.
+    /// Scheduling groups that there are, the default one included.
+    pub(crate) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Changes the shares of a scheduling group on this shard.
+    pub(crate) fn set_shares(&self, group: usize, shares: u32) {
+        self.ready.set_shares(group, shares);
+    }
+
+    /// The id of what is in `slot`.
+    #[inline]
+    pub(crate) fn id_of(&self, slot: &Slot) -> ActorId {
+        ActorId {
+            runtime: self.runtime_id(),
+            shard: self.id,
+            index: slot.index,
+            generation: slot.generation.get(),
+        }
+    }
+
+    /// `CLOCK_MONOTONIC` in nanoseconds, by the counter since the last housekeeping.
     #[inline]
     pub(crate) fn now_ns(&self) -> u64 {
         let (ns, at) = self.epoch.get();
-        ns + clock::cycles_to_ns(clock::cycles().saturating_sub(at))
+        ns + self.time.to_ns(self.time.cycles().saturating_sub(at))
     }
 
     /// Sees to it that `reply` fails when no answer comes within `deadline`.
@@ -185,25 +257,41 @@ impl Shard {
         if self.phase.get() == Phase::Stopping {
             return Err(SpawnError::ShuttingDown);
         }
-        self.slots.take().ok_or(SpawnError::Full {
+        let slot = self.slots.take().ok_or(SpawnError::Full {
             limit: crate::limits::ACTORS_MAX,
-        })
+        })?;
+        // As if it had run just now: its idle time counts from here.
+        slot.flags.set(flag::ACTIVE);
+        slot.cpu.set(0);
+        Ok(slot)
     }
+
+    /// Whether code of `slot`'s own runs right now.
+    pub(crate) fn is_running(&self, slot: &Slot) -> bool {
+        slot.has(flag::RUNNING)
+    }
+
+    /// The task that is being polled with its own waker, if `key` is it.
+    pub(crate) const NOT_POLLING: Polling = (std::ptr::null(), SlotKey::NONE);
 }
 
 /// Keeps a shard current on its thread.
-pub(crate) struct Entered(Rc<Shard>);
+pub(crate) struct Entered {
+    shard: Rc<Shard>,
+    /// A simulator steps one shard after the other; what it builds may enter another in between.
+    outer: *const Shard,
+}
 
 impl std::ops::Deref for Entered {
     type Target = Shard;
 
     fn deref(&self) -> &Shard {
-        &self.0
+        &self.shard
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        CURRENT.set(std::ptr::null());
+        CURRENT.set(self.outer);
     }
 }

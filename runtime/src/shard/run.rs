@@ -1,19 +1,19 @@
 //! The loop of a shard: tick, run turns, submit, sleep.
+//!
+//! One step of it is [`Shard::step`], which both the real loop and the simulator call.
 
 use std::sync::atomic::Ordering;
 
+use crate::actor::ExitReason;
 use crate::clock;
-use crate::limits::{INJECT_DRAIN, PARK_MAX, TICK_TURNS};
+use crate::limits::{INJECT_DRAIN, PARK_MAX};
 use crate::mesh::Lane;
+use crate::stall::Watch;
 use crate::task::Wakee;
 use crate::timer;
 
 use super::{Phase, Shard};
 
-/// Ticks between two looks at timers and heartbeat while the shard is busy.
-const HOUSEKEEPING_TICKS: u64 = 32;
-/// Same, in time: whichever comes first.
-const HOUSEKEEPING_NS: u64 = 30_000;
 /// Looks at the doorbell between two looks at the ring, while spinning.
 const SPINS_A_LOOK: u32 = 8;
 /// Time the kernel gets to let go of sockets when the shard ends.
@@ -21,28 +21,26 @@ const CLOSE_NS: u64 = 500_000_000;
 #[expect(clippy::cast_possible_truncation, reason = "a quarter of a second")]
 const PARK_MAX_NS: u64 = PARK_MAX.as_nanos() as u64;
 
+/// What a shard wants after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// There is more to do.
+    Again,
+    /// Nothing is ready: spin, then sleep.
+    Rest,
+    /// The runtime stops.
+    Stop,
+}
+
 /// Runs `shard` until the runtime stops. This is the one glommio task of the shard's executor.
 pub(crate) async fn run(shard: &Shard, spin_ns: u64) {
     let mut wakes = Vec::new();
-    let mut ticks = 0_u64;
-    let mut kept_house = 0;
-    let housekeeping = clock::ns_to_cycles(HOUSEKEEPING_NS);
+    let mut rest = Rest::new(spin_ns);
     loop {
-        ticks += 1;
-        shard.now.set(clock::cycles());
-        if shard.house_due.replace(false)
-            || ticks.is_multiple_of(HOUSEKEEPING_TICKS)
-            || shard.now.get().saturating_sub(kept_house) > housekeeping
-        {
-            kept_house = shard.now.get();
-            shard.keep_house(ticks);
-        }
-        shard.tick(&mut wakes);
-        if shard.phase.get() == Phase::Stopping {
-            break;
-        }
-        if shard.is_idle() {
-            shard.rest(spin_ns, &mut wakes);
+        match shard.step(&mut wakes) {
+            Next::Stop => break,
+            Next::Rest => shard.rest(&mut rest, &mut wakes),
+            Next::Again => {}
         }
         // The executor's own sources (its preemption timer among them) get their turn here.
         glommio::yield_if_needed().await;
@@ -50,24 +48,62 @@ pub(crate) async fn run(shard: &Shard, spin_ns: u64) {
     shard.stop_everything();
 }
 
+/// How long an idle shard spins: as long as it usually waits, if that is less than a sleep costs.
+struct Rest {
+    most_ns: u64,
+    /// Mean of the recent waits that ended within the most it may spin.
+    gap_ns: u64,
+}
+
+impl Rest {
+    fn new(most_ns: u64) -> Self {
+        Rest {
+            most_ns,
+            gap_ns: most_ns,
+        }
+    }
+
+    /// Twice the usual wait, but a quarter of the most at least, so that it finds out when waits
+    /// get shorter again.
+    fn spin_ns(&self) -> u64 {
+        (2 * self.gap_ns).clamp(self.most_ns / 4, self.most_ns)
+    }
+
+    /// Work came after `waited_ns` of spinning; or it did not come.
+    fn learn(&mut self, waited_ns: Option<u64>) {
+        let waited = waited_ns.unwrap_or(0).min(self.most_ns);
+        self.gap_ns = (7 * self.gap_ns + waited) / 8;
+    }
+}
+
 impl Shard {
-    /// Rings, I/O, then at most [`TICK_TURNS`] turns.
-    fn tick(&self, wakes: &mut Vec<Wakee>) {
+    /// One tick: rings, I/O, timers, then a few turns.
+    pub(crate) fn step(&self, wakes: &mut Vec<Wakee>) -> Next {
+        self.now.set(self.time.cycles());
+        self.ready.refill(self.now.get());
+        self.keep_house_if_due();
         self.take_arrivals();
         self.turn_driver(wakes);
-        for _ in 0..TICK_TURNS {
-            let Some((slot, class)) = self.ready.pick() else {
+        for _ in 0..self.turns_a_tick.get() {
+            let Some((slot, class)) = self.ready.pick(&self.slots) else {
                 break;
             };
             self.turn(slot, class);
-            if self.doorbell().is_rung(Lane::Express) {
-                self.mesh.drain(self, Lane::Express);
-            }
         }
+        self.return_credits();
         if self.mesh.is_dirty() {
             self.mesh.flush(self);
         }
         self.arm_deadlines();
+        if self.phase() == Phase::Stopping {
+            Next::Stop
+        } else if self.ready.is_empty() && !self.mesh.is_dirty() {
+            self.end_lap();
+            self.forget_delays();
+            Next::Rest
+        } else {
+            Next::Again
+        }
     }
 
     /// Puts the deadlines of calls that this tick did not answer on the wheel.
@@ -77,27 +113,30 @@ impl Shard {
         if watched.is_empty() {
             return;
         }
-        let now_ns = self.now_ns();
+        let mut now_ns = None;
         for (reply, deadline) in watched.drain(..) {
             if self.replies.is_waiting(reply) {
+                let now_ns = *now_ns.get_or_insert_with(|| self.now_ns());
                 let timer = timer::start_deadline(self, now_ns, deadline, reply);
                 self.replies.set_timer(reply, timer);
             }
         }
     }
 
+    #[inline(always)]
     pub(crate) fn doorbell(&self) -> &crate::mesh::Doorbell {
         &self.port.doorbell
     }
 
+    #[inline]
     fn take_arrivals(&self) {
         let doorbell = self.doorbell();
-        for lane in [Lane::Express, Lane::Bulk] {
-            if doorbell.is_rung(lane) {
-                self.mesh.drain(self, lane);
-            }
+        for lane in Lane::ALL {
+            self.mesh.drain_all(self, lane);
         }
         if doorbell.take_injected() {
+            // A new phase rings here too, and the next housekeeping may be a sleep away.
+            self.follow_phase();
             self.take_injected();
         }
     }
@@ -114,7 +153,10 @@ impl Shard {
                 waker.arrive(self);
             }
             if let Ok(job) = job {
+                self.stall_watch
+                    .begin(self.time.cycles(), Watch::NO_SLOT, || "injected job");
                 self.run_caught("injected job", || job(self));
+                self.stall_watch.end();
                 port.injected.fetch_sub(1, Ordering::AcqRel);
             }
         }
@@ -122,6 +164,7 @@ impl Shard {
         let _ = port.doorbell.ring_injected();
     }
 
+    #[inline]
     fn turn_driver(&self, wakes: &mut Vec<Wakee>) {
         if let Some(driver) = self.driver.borrow_mut().as_mut()
             && driver.has_work()
@@ -131,86 +174,84 @@ impl Shard {
         wakes.drain(..).for_each(Wakee::wake);
     }
 
-    /// Timers, heartbeat, gauges, phase.
-    fn keep_house(&self, ticks: u64) {
-        let now_ns = clock::monotonic_ns();
-        self.epoch.set((now_ns, clock::cycles()));
-        let due = self
-            .timers
-            .borrow()
-            .next_ns()
-            .is_some_and(|at| at <= now_ns);
-        if due {
-            let fired = timer::fire(self, now_ns);
-            self.stats().timers_fired.add(fired as u64);
-        }
-        let stats = self.stats();
-        stats.heartbeat_ns.set(now_ns);
-        stats.ticks.set(ticks);
-        stats.cells_live.set(u64::from(self.slots.live()));
-        stats.mailbox_messages.set(self.nodes.live() as u64);
-        if let Some(driver) = self.driver.borrow_mut().as_mut() {
-            driver.retry_starved(now_ns);
-            stats.sockets_open.set(driver.open_count() as u64);
-        }
-        let phase = self.shared.phase();
-        if phase > self.phase.replace(phase) {
-            self.wake_all_tasks();
-        }
-    }
-
-    /// Every task is polled once, so that those waiting for [`crate::draining`] see it begin.
-    fn wake_all_tasks(&self) {
-        for slot in (0..self.slots.made()).filter_map(|index| self.slots.at(index)) {
-            if slot.vtable.get().is_some_and(|body| body.poll.is_some()) {
-                self.wake(slot.key());
-            }
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.ready.is_empty() && !self.mesh.is_dirty()
-    }
-
     /// Spins for a while, then sleeps until something comes in or a timer is due.
-    fn rest(&self, spin_ns: u64, wakes: &mut Vec<Wakee>) {
-        let doorbell = self.doorbell();
+    fn rest(&self, rest: &mut Rest, wakes: &mut Vec<Wakee>) {
         let begin = clock::cycles();
-        let spin = clock::ns_to_cycles(spin_ns);
-        let mut driver = self.driver.borrow_mut();
-        let Some(driver) = driver.as_mut() else {
+        let spin = clock::ns_to_cycles(rest.spin_ns());
+        if self.spin(begin, spin) {
+            rest.learn(Some(clock::cycles_to_ns(
+                clock::cycles().saturating_sub(begin),
+            )));
             return;
-        };
-        loop {
-            for _ in 0..SPINS_A_LOOK {
-                if doorbell.is_rung(Lane::Express) || doorbell.is_rung(Lane::Bulk) {
-                    return;
-                }
-                std::hint::spin_loop();
-            }
-            if driver.has_work() || doorbell.is_injected() {
-                return;
-            }
-            if clock::cycles().saturating_sub(begin) >= spin {
-                break;
-            }
         }
-        let now_ns = clock::monotonic_ns();
-        let timer_at = self.timers.borrow().next_ns();
-        let mut timeout = PARK_MAX_NS;
-        for at in timer_at.into_iter().chain(driver.retry_ns()) {
-            timeout = timeout.min(at.saturating_sub(now_ns));
+        rest.learn(None);
+        if let Some(timeout) = self.fall_asleep() {
+            if let Some(driver) = self.driver.borrow_mut().as_mut() {
+                driver.park(self.stats(), timeout, wakes);
+            }
+            self.wake_up();
         }
-        if timeout > 0 && doorbell.try_sleep() {
+    }
+
+    /// Declares the shard asleep: for how many nanoseconds at most. `None`, and still awake, when
+    /// something came in or is due. After the sleep comes [`Shard::wake_up`].
+    pub(crate) fn fall_asleep(&self) -> Option<u64> {
+        self.on_idle();
+        let timeout = self.park_ns();
+        if timeout > 0 && self.mesh.try_sleep(self) {
             self.stats().parks.add(1);
-            driver.park(self.stats(), timeout, wakes);
-            doorbell.awake();
+            return Some(timeout);
         }
+        self.house_due.set(true);
+        None
+    }
+
+    /// The sleep is over, whatever ended it.
+    pub(crate) fn wake_up(&self) {
+        self.doorbell().awake();
         self.house_due.set(true);
     }
 
+    /// True when work came within `spin` cycles.
+    fn spin(&self, begin: clock::Cycles, spin: clock::Cycles) -> bool {
+        let doorbell = self.doorbell();
+        let mut driver = self.driver.borrow_mut();
+        loop {
+            for _ in 0..SPINS_A_LOOK {
+                if doorbell.is_rung(Lane::Express) || doorbell.is_rung(Lane::Bulk) {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            let io = driver.as_mut().is_some_and(|driver| driver.has_work());
+            if doorbell.is_injected() || io || self.mesh.has_unrung() {
+                return true;
+            }
+            if clock::cycles().saturating_sub(begin) >= spin {
+                return false;
+            }
+        }
+    }
+
+    /// Time until a timer or a retry is due, at most [`PARK_MAX`].
+    pub(crate) fn park_ns(&self) -> u64 {
+        let now_ns = self.time.monotonic_ns();
+        let timer_at = self.timers.borrow().next_ns();
+        let retry_at = self
+            .driver
+            .borrow()
+            .as_ref()
+            .and_then(|driver| driver.retry_ns());
+        timer_at
+            .into_iter()
+            .chain(retry_at)
+            .map(|at| at.saturating_sub(now_ns))
+            .fold(PARK_MAX_NS, u64::min)
+    }
+
     /// The end of the shard: tasks are dropped, actors stop newest first, sockets close.
-    fn stop_everything(&self) {
+    pub(crate) fn stop_everything(&self) {
+        self.phase.set(Phase::Stopping);
         for index in (0..self.slots.made()).rev() {
             let Some(slot) = self.slots.at(index) else {
                 continue;
@@ -219,9 +260,9 @@ impl Shard {
                 continue;
             };
             if vtable.poll.is_some() {
-                self.end_body(slot, vtable);
+                self.end_task(slot, vtable);
             } else {
-                self.stop_actor(slot, vtable);
+                self.shut_down(slot, &ExitReason::Shutdown);
             }
         }
         self.mesh.flush(self);
