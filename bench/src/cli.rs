@@ -15,7 +15,8 @@ use crate::load::{client, idle};
 use crate::measure::hiccup;
 use crate::node::{self, NodeReady};
 use crate::plan::Phase;
-use crate::{process, run};
+use crate::sim::SimArgs;
+use crate::{process, run, sim};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,13 +24,15 @@ Examples:
   ninefold-bench full --out reports          the whole suite; writes report.json and report.md
   ninefold-bench full --profile ninefold     hold the run against our objectives only
   ninefold-bench quick --only calibration    what the clock, the generator and the host can do
+  ninefold-bench run actors --json -         actors and mailboxes, every metric
+  ninefold-bench sim --seeds 1000            the runtime under simulation, by seed
   ninefold-bench baseline                    measure, and store the result as the baseline
   ninefold-bench compare reports/baseline.json reports/report.json
   ninefold-bench report reports/report.json  render a stored report again
 
 Exit codes:
   0  every objective that gates is met
-  1  an objective is violated, or compare found a regression
+  1  an objective or an invariant is violated, or compare found a regression
   2  could not run: wrong usage, or the environment lacks something
   3  inconclusive: too few trials, or a metric is missing
   4  invalid: the generator lagged or a clock stepped, so the figures are worth nothing
@@ -68,7 +71,7 @@ pub struct Options {
     /// Every objective gates, whatever the host
     #[arg(long, global = true)]
     pub strict: bool,
-    /// Run these scenarios only
+    /// Run these scenarios or groups only
     #[arg(long, global = true, value_name = "SCENARIO", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Measured time of each timed scenario, in s
@@ -77,7 +80,7 @@ pub struct Options {
     /// Messages per second of open-loop scenarios [default: 100000]
     #[arg(long, global = true, value_parser = positive)]
     pub rate: Option<f64>,
-    /// Seed of schedules and resampling
+    /// Seed of schedules and resampling; the first one of `sim`
     #[arg(long, global = true, default_value_t = 9)]
     pub seed: u64,
     /// No progress bar
@@ -95,6 +98,15 @@ enum Command {
     Overload,
     /// The whole suite
     Full,
+    /// Named scenarios or groups of them (see `list`), with every metric shown
+    Run {
+        /// Scenarios or groups
+        #[arg(required = true, value_name = "SCENARIO|GROUP")]
+        names: Vec<String>,
+        /// As short as in the quick phase
+        #[arg(long)]
+        quick: bool,
+    },
     /// Compare report B with report A: exit 1 when a metric got worse by more than 10 %
     Compare {
         /// Report to compare with, such as a stored baseline
@@ -107,6 +119,8 @@ enum Command {
         /// A report.json
         file: PathBuf,
     },
+    /// Run the runtime under deterministic simulation, from --seed on: exit 1 on a violation
+    Sim(SimArgs),
     /// List the scenarios
     List,
     /// Print a completion script
@@ -137,6 +151,13 @@ enum Command {
     /// Run the node under test (started by this program)
     #[command(hide = true)]
     Node {
+        #[arg(long)]
+        spec: String,
+    },
+    /// Run one round of a runtime (started by this program)
+    #[cfg(feature = "peers")]
+    #[command(hide = true)]
+    Peer {
         #[arg(long)]
         spec: String,
     },
@@ -176,8 +197,13 @@ pub fn main() -> ExitCode {
         Command::Baseline => run::suite(Phase::Baseline, &cli.options),
         Command::Overload => run::suite(Phase::Overload, &cli.options),
         Command::Full => run::suite(Phase::Full, &cli.options),
+        Command::Run { names, quick } => {
+            let phase = if quick { Phase::Quick } else { Phase::Full };
+            run::named(&names, phase, &cli.options)
+        }
         Command::Compare { a, b } => run::compare(&a, &b, &cli.options),
         Command::Report { file } => run::render(&file, &cli.options),
+        Command::Sim(args) => sim::run(args, &cli.options),
         Command::List => Ok(list()),
         Command::Completions { shell } => {
             let mut command = Cli::command();
@@ -193,6 +219,10 @@ pub fn main() -> ExitCode {
         Command::ClientIdle { spec } => return hold(&spec),
         Command::NullTarget { listen, spin } => return null_target(listen, spin),
         Command::Node { spec } => return serve(&spec),
+        #[cfg(feature = "peers")]
+        Command::Peer { spec } => {
+            return child(|| parse::<crate::peers::Round>(&spec)?.run());
+        }
         Command::HiccupProbe { cpu, seconds } => return child(|| Ok(watch(cpu, seconds))),
     };
     match done {
@@ -207,12 +237,15 @@ pub fn main() -> ExitCode {
 fn list() -> u8 {
     for scenario in crate::scenario::all() {
         let phases: Vec<_> = scenario.phases().iter().map(|phase| phase.name()).collect();
-        println!(
-            "{:<14} {} [{}]",
-            scenario.id(),
-            scenario.describe(),
+        let phases = if phases.is_empty() {
+            "run only".to_owned()
+        } else {
             phases.join(", ")
-        );
+        };
+        println!("{:<17} {} [{phases}]", scenario.id(), scenario.describe());
+    }
+    for (group, ids) in crate::scenario::GROUPS {
+        println!("{group:<17} group: {}", ids.join(", "));
     }
     0
 }

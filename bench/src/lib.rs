@@ -4,9 +4,11 @@
 //! # Code map
 //! - [`cli`]: the command line; [`run`]: from a command to an exit code.
 //! - [`scenario`]: what is measured, one file each; [`recorder`]: what a scenario leaves behind.
+//! - `workload`: what actors do in it, the same on every runtime; `peers`: other crates' runtimes.
 //! - [`load`]: generators, each in a process of its own; [`process`]: those processes.
 //! - [`measure`]: clock, histograms, hiccups; [`stats`]: bounds, bootstrap, ranks.
 //! - [`gate`]: objectives, claims, verdicts, baselines; [`mod@env`]: the host and its fitness.
+//! - [`sim`]: the runtime under deterministic simulation.
 //! - [`report`]: one document, and its renderings.
 //!
 //! # Invariants
@@ -23,6 +25,8 @@ pub(crate) mod inproc;
 pub mod load;
 pub mod measure;
 pub mod node;
+#[cfg(feature = "peers")]
+pub(crate) mod peers;
 pub mod plan;
 pub mod process;
 pub mod progress;
@@ -30,4 +34,6 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod sim;
 pub mod stats;
+pub(crate) mod workload;

@@ -6,6 +6,7 @@ use ninefold_tuning::Facts;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::slo::ClaimTerms;
+use crate::workload::Depth;
 
 /// Messages per second of the sustained scenarios unless `--rate` says otherwise.
 pub const RATE_DEFAULT: f64 = 100_000.0;
@@ -134,6 +135,16 @@ impl Plan {
             quick
         } else {
             thorough
+        }
+    }
+
+    /// How much the common workload does in a round.
+    #[must_use]
+    pub(crate) fn depth(&self) -> Depth {
+        if self.phase == Phase::Quick {
+            Depth::Quick
+        } else {
+            Depth::Thorough
         }
     }
 

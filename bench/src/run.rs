@@ -77,9 +77,40 @@ pub enum RunError {
 /// # Errors
 /// When nothing could be run, or the report cannot be written.
 pub fn suite(phase: Phase, options: &Options) -> Result<u8, RunError> {
+    let scenarios = if options.only.is_empty() {
+        let mut scenarios = scenario::all();
+        scenarios.retain(|scenario| scenario.phases().contains(&phase));
+        scenarios
+    } else {
+        choose("--only", &options.only)?
+    };
+    let report = conduct(phase, options, &scenarios, !options.only.is_empty())?;
+    publish(&to_json(&report), &terminal::summary(&report), options)?;
+    Ok(report.exit_code)
+}
+
+/// Runs the scenarios and groups that `names` says, as long as those of `phase` take, shows every
+/// metric, and returns the exit code.
+///
+/// # Errors
+/// When a name is unknown, nothing could be run, or the report cannot be written.
+pub fn named(names: &[String], phase: Phase, options: &Options) -> Result<u8, RunError> {
+    let names = [names, &options.only].concat();
+    let report = conduct(phase, options, &choose("run", &names)?, true)?;
+    let shown = terminal::metrics(&report) + &terminal::summary(&report);
+    publish(&to_json(&report), &shown, options)?;
+    Ok(report.exit_code)
+}
+
+/// Measures, judges, and writes everything into the report's directory.
+fn conduct(
+    phase: Phase,
+    options: &Options,
+    scenarios: &[Box<dyn Scenario>],
+    partial: bool,
+) -> Result<Report, RunError> {
     let book = read_book(options)?;
-    let scenarios = choose(phase, options)?;
-    let mut report = measure(phase, options, &book, &scenarios)?;
+    let mut report = measure(phase, options, &book, scenarios, partial)?;
     let stored = options.out.join("baseline.json");
     if phase != Phase::Baseline && stored.exists() {
         // Only an explicit `compare` gates: drift of the host since then is not in its intervals.
@@ -92,8 +123,7 @@ pub fn suite(phase: Phase, options: &Options) -> Result<u8, RunError> {
         write_file(&stored, &json)?;
     }
     history::append(&report, &options.out).map_err(file("append to", &options.out))?;
-    publish(&json, &terminal::summary(&report), options)?;
-    Ok(report.exit_code)
+    Ok(report)
 }
 
 /// Compares two stored reports and returns the exit code.
@@ -119,27 +149,17 @@ pub fn render(path: &Path, options: &Options) -> Result<u8, RunError> {
     Ok(report.exit_code)
 }
 
-fn choose(phase: Phase, options: &Options) -> Result<Vec<Box<dyn Scenario>>, RunError> {
-    let all = scenario::all();
-    let known: Vec<&str> = all.iter().map(|scenario| scenario.id()).collect();
-    if let Some(found) = options.only.iter().find(|id| !known.contains(&id.as_str())) {
-        let (option, known) = ("--only", known.join(", "));
-        return Err(RunError::Unknown {
+fn choose(option: &'static str, names: &[String]) -> Result<Vec<Box<dyn Scenario>>, RunError> {
+    scenario::named(names).map_err(|found| {
+        let groups = scenario::GROUPS.iter().map(|(name, _)| *name);
+        let all = scenario::all();
+        let known = all.iter().map(|scenario| scenario.id()).chain(groups);
+        RunError::Unknown {
             option,
-            known,
-            found: found.clone(),
-        });
-    }
-    let wanted = |scenario: &dyn Scenario| {
-        if options.only.is_empty() {
-            return scenario.phases().contains(&phase);
+            known: known.collect::<Vec<_>>().join(", "),
+            found: found.to_owned(),
         }
-        options.only.iter().any(|id| id == scenario.id())
-    };
-    Ok(all
-        .into_iter()
-        .filter(|scenario| wanted(scenario.as_ref()))
-        .collect())
+    })
 }
 
 fn read_book(options: &Options) -> Result<SloBook, RunError> {
@@ -166,6 +186,7 @@ fn measure(
     options: &Options,
     book: &SloBook,
     scenarios: &[Box<dyn Scenario>],
+    partial: bool,
 ) -> Result<Report, RunError> {
     let exe = std::env::current_exe().map_err(file("find", Path::new("this program")))?;
     let before = Facts::capture();
@@ -208,7 +229,7 @@ fn measure(
         strict: options.strict,
         fit_host: environment.fitness.is_fit(),
         phase,
-        partial: !options.only.is_empty(),
+        partial,
     };
     Ok(judge(
         book,
@@ -384,7 +405,7 @@ fn write_document(report: &Report, path: &Path) -> Result<String, RunError> {
 }
 
 /// The document where `--json` wants it; the table on the stream that is left.
-fn publish(json: &str, table: &str, options: &Options) -> Result<(), RunError> {
+pub(crate) fn publish(json: &str, table: &str, options: &Options) -> Result<(), RunError> {
     match &options.json {
         Some(path) if path.as_os_str() == "-" => {
             print!("{json}");
@@ -413,7 +434,8 @@ fn read_report(path: &Path) -> Result<Report, RunError> {
     }
 }
 
-fn to_json(document: &impl serde::Serialize) -> String {
+/// A document as text.
+pub(crate) fn to_json(document: &impl serde::Serialize) -> String {
     // Documents are maps with string keys: serialising them cannot fail.
     let mut json = serde_json::to_string_pretty(document).unwrap_or_default();
     json.push('\n');

@@ -113,6 +113,8 @@ fn wrong_usage_is_exit_two_with_what_to_do() {
         &["quick", "--only", "nonsense"],
         "wanted one of calibration",
     );
+    fails(&["run", "nonsense"], "run: wanted one of calibration");
+    fails(&["run"], "required");
     fails(
         &["quick", "--profile", "nonsense"],
         "wanted one of classic, ninefold",
@@ -134,6 +136,38 @@ fn wrong_usage_is_exit_two_with_what_to_do() {
 }
 
 #[test]
+fn run_shows_every_metric_on_the_stream_that_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "run",
+        "calibration",
+        "--quick",
+        "--seconds",
+        "0.3",
+        "--rate",
+        "1000",
+        "--json",
+        "-",
+    ];
+    let output = bench(dir.path(), &args);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        report["run"]["scenarios"],
+        serde_json::json!(["calibration"])
+    );
+    let shown = text(&output.stderr);
+    for id in report["metrics"].as_object().unwrap().keys() {
+        assert!(shown.contains(id), "{id} in {shown}");
+    }
+    assert!(shown.contains("verdict:"), "{shown}");
+    let list = text(&bench(dir.path(), &["list"]).stdout);
+    assert!(
+        list.contains("actors") && list.contains("group: mailbox, actor"),
+        "{list}"
+    );
+}
+
+#[test]
 fn help_teaches_and_hides_the_inner_processes() {
     let dir = tempfile::tempdir().unwrap();
     let help = text(&bench(dir.path(), &["--help"]).stdout);
@@ -143,4 +177,21 @@ fn help_teaches_and_hides_the_inner_processes() {
     assert!(!help.contains("client-load") && !help.contains("null-target"));
     let script = text(&bench(dir.path(), &["completions", "bash"]).stdout);
     assert!(script.contains("complete -F"));
+}
+
+#[test]
+fn a_simulation_is_the_same_in_every_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulate = |seed: &str| -> Value {
+        let args = ["sim", "--seed", seed, "--seeds", "4", "--steps", "500"];
+        let output = bench(dir.path(), &[&args[..], &["--json", "-"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let (first, second, other) = (simulate("7"), simulate("7"), simulate("8"));
+    assert_eq!(first["hash"], second["hash"]);
+    assert_ne!(first["hash"], other["hash"]);
+    let value = |id: &str| first["metrics"][id]["value"].as_f64().unwrap();
+    assert_eq!((value("sim.seeds"), value("sim.violations")), (4.0, 0.0));
+    assert!(value("sim.steps") >= 2000.0 && value("sim.messages") > 0.0);
 }

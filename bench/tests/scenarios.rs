@@ -14,10 +14,23 @@ use ninefold_tuning::Facts;
 use serde_json::Value;
 
 fn quick(only: &str) -> Value {
+    bench(&["quick", "--only", only])
+}
+
+fn bench(args: &[&str]) -> Value {
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_ninefold-bench"))
-        .args(["quick", "--seconds", "0.4", "--rate", "1000", "--json", "-"])
-        .args(["--only", only, "--no-progress", "--out"])
+        .args(args)
+        .args([
+            "--seconds",
+            "0.4",
+            "--rate",
+            "1000",
+            "--json",
+            "-",
+            "--no-progress",
+            "--out",
+        ])
         .arg(dir.path())
         .output()
         .unwrap();
@@ -50,7 +63,9 @@ fn actors_and_their_messages_are_measured() {
     assert_eq!(report["skipped"], serde_json::json!({}));
     assert!(value(&report, "mailbox.tell.ns") > 0.0);
     assert!(value(&report, "mailbox.ask.p50_ns") <= value(&report, "mailbox.ask.p99_ns"));
-    assert!(value(&report, "mailbox.pingpong.ns") > 0.0);
+    for case in ["pingpong", "ring", "fanin", "fanout"] {
+        assert!(value(&report, &format!("mailbox.{case}.ns")) > 0.0);
+    }
     assert!(value(&report, "actor.spawn.per_s") > 0.0);
     let bytes = value(&report, "actor.idle.bytes");
     assert!(
@@ -61,6 +76,37 @@ fn actors_and_their_messages_are_measured() {
     assert!(value(&report, "registry.lookup.ns") > 0.0);
     assert!(value(&report, "pool.roundtrip.p50_us") > 0.0);
     assert!(report["metrics"]["registry.lookup_1m.ns"].is_null());
+}
+
+/// Each case checks its own counts; one that does not come to its result is among the skipped.
+#[test]
+fn the_savina_subset_comes_to_its_results() {
+    let report = bench(&["run", "savina", "--quick"]);
+    assert_eq!(report["skipped"], serde_json::json!({}));
+    let cases = "pingpong threadring counting forkjoin big chameneos bank";
+    for case in cases.split(' ') {
+        let id = format!("savina.{case}.ns");
+        assert!(value(&report, &id) > 0.0);
+        assert_eq!(
+            report["metrics"][&id]["samples"].as_array().unwrap().len(),
+            5
+        );
+    }
+}
+
+#[test]
+fn flooded_shards_and_flooded_actors_are_probed_from_outside_and_from_inside() {
+    let report = bench(&["run", "isolation_actors", "--quick"]);
+    assert_eq!(report["skipped"], serde_json::json!({}));
+    let notes = report["notes"].to_string();
+    for id in ["high", "high_inside", "busy", "busy_inside", "normal"] {
+        let id = format!("isolation.{id}");
+        // Every probe that was sent has arrived, or the scenario had failed.
+        assert!(value(&report, &format!("{id}.p50_us")) > 0.0);
+        assert!(report["histograms"][&id]["n"].as_u64() > Some(50), "{id}");
+        assert!(notes.contains(&format!("{id}: p50")), "{notes}");
+    }
+    assert!(notes.contains("involuntary context switches"), "{notes}");
 }
 
 #[test]

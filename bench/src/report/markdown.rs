@@ -17,7 +17,7 @@ pub fn render(report: &Report, plots: &[(String, String)]) -> String {
         part(report, &mut out);
     }
     latency(report, plots, &mut out);
-    for part in [metrics, comparison, reproduce, limits] {
+    for part in [metrics, peers, comparison, reproduce, limits] {
         part(report, &mut out);
     }
     out
@@ -296,6 +296,17 @@ fn metrics(report: &Report, out: &mut String) {
         ]
     });
     table(out, &["metric", "value", "unit", "n", "samples"], rows);
+}
+
+fn peers(report: &Report, out: &mut String) {
+    let (header, rows) = super::peers::table(&report.metrics);
+    if rows.is_empty() {
+        return;
+    }
+    line(out, "## Other runtimes\n");
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    table(out, &header, rows);
+    let _ = writeln!(out, "Times in brackets: {}.\n", super::peers::LEGEND);
 }
 
 fn comparison(report: &Report, out: &mut String) {

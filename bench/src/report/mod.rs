@@ -3,5 +3,6 @@
 pub mod history;
 pub mod markdown;
 pub mod model;
+pub mod peers;
 pub mod svg;
 pub mod terminal;

@@ -6,6 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
 use super::model::{Report, show};
+use super::peers;
 use crate::gate::baseline::{Change, Comparison, THRESHOLD};
 use crate::gate::slo::SloRow;
 use crate::gate::verdict::Verdict;
@@ -14,6 +15,36 @@ use crate::gate::verdict::Verdict;
 const ROWS_MAX: usize = 14;
 /// Width of that paragraph.
 const WIDTH: usize = 100;
+
+/// Every metric of a run with its notes, and beside ours what other runtimes took.
+#[must_use]
+pub fn metrics(report: &Report) -> String {
+    let mut table = plain_table(&["metric", "value", "unit", "n"]);
+    let own = |id: &String| !id.starts_with(peers::PREFIX);
+    for (id, metric) in report.metrics.iter().filter(|(id, _)| own(id)) {
+        let (value, n) = (show(metric.value), show(metric.n as f64));
+        table.add_row([id.clone(), value, metric.unit.symbol().into(), n]);
+    }
+    right_align(&mut table, 1);
+    right_align(&mut table, 3);
+    let mut out = String::new();
+    if table.row_count() > 0 {
+        let _ = writeln!(out, "{table}");
+    }
+    let (header, rows) = peers::table(&report.metrics);
+    if !rows.is_empty() {
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let mut table = plain_table(&header);
+        for row in rows {
+            table.add_row(row);
+        }
+        let _ = writeln!(out, "{table}\nin brackets: {}", peers::LEGEND);
+    }
+    for note in &report.notes {
+        let _ = writeln!(out, "note: {note}");
+    }
+    out
+}
 
 /// All objectives on one metric.
 struct Subject<'a> {

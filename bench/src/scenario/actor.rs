@@ -2,11 +2,10 @@
 //! way to the blocking pool and back.
 
 use ninefold_runtime::{
-    Actor, Address, CallError, Context, Handler, Intensity, Message, SpawnOptions, Supervisor,
-    blocking, lookup, register, spawn_actor, yield_now,
+    Actor, Address, Context, Handler, Message, SpawnOptions, blocking, lookup, register,
+    spawn_actor, yield_now,
 };
 use ninefold_tuning::facts::process;
-use std::time::Duration;
 
 use super::mailbox::{Sink, sink};
 use super::{Scenario, ScenarioError};
@@ -17,6 +16,7 @@ use crate::plan::{Phase, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::model::Unit;
+use crate::workload;
 
 /// Actors started between two yields.
 const SPAWN_BURST: u64 = 4096;
@@ -52,8 +52,10 @@ impl Scenario for Actors {
         let handle = runtime.handle();
 
         progress.doing("actor: restart");
-        let restarts = plan.rounds(20_000, 200_000);
-        let restarted = inproc::run_on(&handle, 0, move || restart(restarts))?;
+        let restarts = plan.rounds(20_000, 200_000) as u64;
+        let restarted = inproc::run_on(&handle, 0, move || async move {
+            Ok(workload::restart(restarts, false).await?)
+        })?;
         recorder.latency("actor.restart", &restarted, Unit::Us);
 
         progress.doing("actor: registry");
@@ -147,45 +149,6 @@ async fn crowd(count: u64) -> Result<Crowd, ScenarioError> {
 
 fn start_resting(number: u64) -> Result<Address<Resting>, ScenarioError> {
     spawn_actor(SpawnOptions::default(), Resting(number)).map_err(refused("start an actor"))
-}
-
-/// Panics when asked to.
-struct Fragile;
-
-struct Break;
-
-impl Actor for Fragile {}
-impl Message for Break {
-    type Reply = ();
-}
-impl Handler<Break> for Fragile {
-    #[expect(clippy::panic, reason = "the panic is what is measured")]
-    fn handle(&mut self, _: Break, _: &mut Context<'_, Self>) {
-        panic!("as ordered by the benchmark");
-    }
-}
-
-/// From a call whose handler panics until its failure is back, the fresh actor then in place.
-async fn restart(count: usize) -> Result<Latency, ScenarioError> {
-    // As many as there come, in a window so short that the supervisor remembers few.
-    let intensity = Intensity {
-        restarts: u32::MAX,
-        within: Duration::from_millis(1),
-    };
-    let fragile = Supervisor::new("bench", intensity)
-        .spawn(SpawnOptions::default(), || Fragile)
-        .map_err(refused("start a supervised actor"))?;
-    let mut latency = Latency::new();
-    for _ in 0..count {
-        let start = clock::ticks();
-        let answer = fragile.call(Break, CALL_WITHIN).await;
-        latency.record(clock::ticks_to_ns(clock::ticks() - start));
-        if !matches!(answer, Err(CallError::Panicked)) {
-            let found = format!("restart: wanted a panicked call, found {answer:?}");
-            return Err(ScenarioError::Host(found));
-        }
-    }
-    Ok(latency)
 }
 
 /// Lookups of one round.

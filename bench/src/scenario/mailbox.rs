@@ -1,15 +1,10 @@
-//! Messages between actors of one shard: told, asked, and thrown back and forth.
-
-use std::cell::Cell;
-use std::rc::Rc;
-use std::time::Duration;
+//! Messages between actors of one shard: told, asked, thrown round, and between one and many.
 
 use ninefold_runtime::{
-    Actor, Address, Context, Handler, Message, SendError, SpawnOptions, sleep, spawn_actor,
-    yield_now,
+    Actor, Address, Context, Handler, Message, SendError, SpawnOptions, spawn_actor, yield_now,
 };
 
-use super::{Scenario, ScenarioError};
+use super::{Scenario, ScenarioError, cases};
 use crate::inproc::{self, CALL_WITHIN, refused};
 use crate::measure::clock;
 use crate::measure::hist::Latency;
@@ -17,11 +12,10 @@ use crate::plan::{Phase, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::model::Unit;
+use crate::workload::Case;
 
 /// Casts between two yields of the producer: what the peers were measured with.
 pub(super) const BURST: u64 = 256;
-/// How long a rally of two actors may take.
-const RALLY_MS: u32 = 30_000;
 
 pub(super) struct Mailbox;
 
@@ -31,7 +25,7 @@ impl Scenario for Mailbox {
     }
 
     fn describe(&self) -> &'static str {
-        "one shard: a stream of casts to one actor, calls one by one, and two actors in a rally"
+        "one shard: casts to one actor, calls, a rally, a ring of 1,000, 100 to 1 and 1 to 100"
     }
 
     fn phases(&self) -> &'static [Phase] {
@@ -70,23 +64,8 @@ impl Scenario for Mailbox {
         })?;
         recorder.latency("mailbox.ask", &asks, Unit::Ns);
 
-        progress.doing("mailbox: ping-pong");
-        let hops = plan.rounds(500_000, 2_000_000) as u64;
-        let rallies = inproc::run_on(&handle, 0, move || async move {
-            rally(hops / 10).await?;
-            let mut rallies = Vec::with_capacity(rounds);
-            for _ in 0..rounds {
-                rallies.push(rally(hops).await?);
-            }
-            Ok(rallies)
-        })?;
-        recorder.samples(
-            "mailbox.pingpong.ns",
-            &rallies,
-            Unit::Ns,
-            hops * rounds as u64,
-        );
-        Ok(())
+        let cases = [Case::PingPong, Case::Ring, Case::FanIn, Case::FanOut];
+        cases::measure(plan, recorder, progress, &cases)
     }
 }
 
@@ -214,75 +193,4 @@ pub(super) async fn ask(sink: Address<Sink>, asks: u64) -> Result<Latency, Scena
         last = clock::ticks();
     }
     Ok(latency)
-}
-
-/// One of two actors that throw a ball.
-struct Player {
-    peer: Option<Address<Player>>,
-    /// When the last ball was caught, in ns; zero until then.
-    caught_ns: Rc<Cell<u64>>,
-}
-
-struct Meet(Address<Player>);
-
-struct Ball {
-    hops_left: u64,
-    _payload: [u64; 2],
-}
-
-impl Actor for Player {}
-impl Message for Meet {
-    type Reply = ();
-}
-impl Message for Ball {
-    type Reply = ();
-}
-impl Handler<Meet> for Player {
-    fn handle(&mut self, meet: Meet, _: &mut Context<'_, Self>) {
-        self.peer = Some(meet.0);
-    }
-}
-impl Handler<Ball> for Player {
-    #[inline]
-    fn handle(&mut self, mut ball: Ball, _: &mut Context<'_, Self>) {
-        if ball.hops_left == 0 {
-            return self.caught_ns.set(clock::now_ns());
-        }
-        ball.hops_left -= 1;
-        if let Some(peer) = self.peer {
-            // One ball for two mailboxes: neither is ever full.
-            let _ = peer.cast(ball);
-        }
-    }
-}
-
-/// Two fresh actors throw one ball for `hops` hops; ns a hop.
-async fn rally(hops: u64) -> Result<f64, ScenarioError> {
-    let caught_ns = Rc::new(Cell::new(0));
-    let player = |peer| Player {
-        peer,
-        caught_ns: caught_ns.clone(),
-    };
-    let start_player = |peer| {
-        spawn_actor(SpawnOptions::default(), player(peer)).map_err(refused("start a player"))
-    };
-    let first = start_player(None)?;
-    let second = start_player(Some(first))?;
-    first
-        .call(Meet(second), CALL_WITHIN)
-        .await
-        .map_err(refused("introduce two players"))?;
-    let start = clock::now_ns();
-    let ball = Ball {
-        hops_left: hops,
-        _payload: [0; 2],
-    };
-    first.cast(ball).map_err(refused("throw the ball"))?;
-    for _ in 0..RALLY_MS {
-        sleep(Duration::from_millis(1)).await;
-        if caught_ns.get() > 0 {
-            return Ok((caught_ns.get() - start) as f64 / (hops + 1) as f64);
-        }
-    }
-    Err(ScenarioError::Host("ping-pong: the ball was lost".into()))
 }

@@ -2,17 +2,22 @@
 
 mod actor;
 mod calibration;
+mod cases;
 mod idle;
-mod isolation;
+mod isolation_actors;
+mod isolation_control;
 mod mailbox;
 mod mesh;
 mod overload;
 mod pauses;
+#[cfg(feature = "peers")]
+mod peers;
+mod savina;
 mod sustained_http;
 mod sustained_inproc;
 
+use ninefold_runtime::InjectError;
 use ninefold_runtime::StartError;
-use ninefold_runtime::runtime::InjectError;
 
 use crate::load::spec::LoadError;
 use crate::measure::hist::DecodeError;
@@ -20,6 +25,7 @@ use crate::plan::{Phase, Plan};
 use crate::process::ProcessError;
 use crate::progress::Progress;
 use crate::recorder::Recorder;
+use crate::workload::Failed;
 
 /// One thing that is measured.
 pub trait Scenario {
@@ -62,6 +68,9 @@ pub enum ScenarioError {
     /// A histogram from another process is damaged.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// A case of the workload did not come to its result.
+    #[error(transparent)]
+    Workload(#[from] Failed),
     /// The host lacks something.
     #[error("{0}")]
     Host(String),
@@ -75,11 +84,82 @@ pub fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(mailbox::Mailbox),
         Box::new(actor::Actors),
         Box::new(mesh::Mesh),
-        Box::new(isolation::Isolation),
+        Box::new(savina::Savina),
+        Box::new(isolation_actors::IsolationActors),
+        Box::new(isolation_control::IsolationControl),
         Box::new(sustained_inproc::SustainedInproc),
         Box::new(sustained_http::SustainedHttp),
         Box::new(pauses::Pauses),
         Box::new(overload::Overload),
         Box::new(idle::Idle),
+        #[cfg(feature = "peers")]
+        Box::new(peers::Peers),
     ]
+}
+
+/// Names for several scenarios at once; what is not compiled in is left out.
+pub const GROUPS: [(&str, &[&str]); 3] = [
+    (
+        "actors",
+        &[
+            "mailbox",
+            "actor",
+            "mesh",
+            "savina",
+            "isolation_actors",
+            "peers",
+        ],
+    ),
+    ("isolation", &["isolation_actors", "isolation_control"]),
+    ("sustained", &["sustained_inproc", "sustained_http"]),
+];
+
+/// The scenarios that `names`, of scenarios or groups, stand for, in the order they run.
+///
+/// # Errors
+/// The name that stands for nothing.
+pub fn named(names: &[String]) -> Result<Vec<Box<dyn Scenario>>, &str> {
+    let all = all();
+    let stands_for = |name: &str, id: &str| {
+        name == id
+            || GROUPS
+                .iter()
+                .any(|(group, ids)| *group == name && ids.contains(&id))
+    };
+    let nothing = |name: &&String| !all.iter().any(|scenario| stands_for(name, scenario.id()));
+    if let Some(unknown) = names.iter().find(nothing) {
+        return Err(unknown);
+    }
+    let wanted = |id: &str| names.iter().any(|name| stands_for(name, id));
+    Ok(all
+        .into_iter()
+        .filter(|scenario| wanted(scenario.id()))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_for_scenarios_and_groups() {
+        let ids = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            let found = named(&names).map_err(str::to_owned)?;
+            Ok::<_, String>(
+                found
+                    .iter()
+                    .map(|scenario| scenario.id())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(ids(&["mesh", "mailbox"]).unwrap(), ["mailbox", "mesh"]);
+        assert_eq!(ids(&["isolation", "isolation_control"]).unwrap().len(), 2);
+        assert!(ids(&["actors"]).unwrap().contains(&"savina"));
+        assert_eq!(ids(&["mesh", "nonsense"]).unwrap_err(), "nonsense");
+        let known: Vec<_> = all().iter().map(|scenario| scenario.id()).collect();
+        for id in GROUPS.iter().flat_map(|(_, ids)| *ids) {
+            assert!(known.contains(id) || *id == "peers", "{id}");
+        }
+    }
 }
