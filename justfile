@@ -29,6 +29,18 @@ bench-baseline *args:
 bench-overload *args:
     cargo bench-overload {{ args }}
 
+# Actors and mailboxes only: every metric of the runtime
+bench-actors *args:
+    cargo run --release --package ninefold-bench -- run actors {{ args }}
+
+# The same beside tokio, actix, ractor, kameo and, where `erl` is installed, the BEAM
+bench-peers *args:
+    cargo run --release --package ninefold-bench --features peers -- run peers {{ args }}
+
+# Run the whole runtime under deterministic simulation, by seed
+sim *args="--seeds 200":
+    cargo run --release --package ninefold-bench -- sim {{ args }}
+
 # Compare report B with report A; a regression beyond 10 % fails
 bench-compare a b:
     cargo bench-compare {{ a }} {{ b }}
@@ -49,6 +61,7 @@ fmt:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --package ninefold-bench --features peers -- -D warnings
 
 # Run every test of the workspace
 test *args:

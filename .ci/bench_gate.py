@@ -10,7 +10,11 @@ import math
 import sys
 
 MEASURED = """
-mailbox.tell.ns mailbox.ask.p50_ns mailbox.pingpong.ns mesh.tell.ns mesh.rtt.p50_ns
+mailbox.tell.ns mailbox.ask.p50_ns mailbox.pingpong.ns mailbox.ring.ns mailbox.fanin.ns
+mailbox.fanout.ns mesh.tell.ns mesh.rtt.p50_ns
+savina.pingpong.ns savina.threadring.ns savina.counting.ns savina.forkjoin.ns savina.big.ns
+savina.chameneos.ns savina.bank.ns
+isolation.high_inside.p99_us isolation.busy.p99_us isolation.busy_inside.p99_us
 actor.spawn.per_s actor.idle.bytes actor.restart.p50_us registry.lookup.ns
 isolation.control.p50_us isolation.control.p99_us isolation.control.p999_us isolation.high.p99_us
 sustained.inproc.p50_us sustained.inproc.p95_us sustained.inproc.p99_us sustained.inproc.p999_us
@@ -30,7 +34,7 @@ ORDERED = [
 ]
 
 # Bytes do not depend on the host's speed: (id, at most).
-AT_MOST = [("actor.idle.bytes", 200), ("conn.idle.user_bytes", 4096), ("conn.idle.arena_bytes", 0)]
+AT_MOST = [("actor.idle.bytes", 128), ("conn.idle.user_bytes", 4096), ("conn.idle.arena_bytes", 0)]
 
 
 def faults(metrics):
