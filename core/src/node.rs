@@ -15,7 +15,7 @@ use ninefold_runtime::{
 use crate::admin::{self, ShardStatus, Status};
 use crate::counters::Counters;
 use crate::guard::Guard;
-use crate::handle::{IdCodec, ShardSessions};
+use crate::handle::{Hub, Hubs, IdCodec, ShardSessions};
 use crate::net::{self, NetStats, ShardSeat};
 use crate::server::Server;
 use crate::service::Service;
@@ -105,6 +105,7 @@ impl Node {
         require_free(config.listen, LISTEN)?;
         let runtime = Runtime::start(&config.runtime)?;
         let handle = runtime.handle();
+        let hubs = Arc::new(Hubs::new(handle.shards()));
         let (listeners, address) = bind_shards(config.listen, handle.shards())?;
         // After the shards have bound: glommio shares ports too, theirs among them.
         config
@@ -117,7 +118,15 @@ impl Node {
                 net: Arc::default(),
                 counters: Arc::default(),
             };
-            start_shard(&handle, shard, listener, &status, &server, &guard, &codec);
+            start_shard(
+                &handle,
+                shard,
+                listener,
+                &status,
+                &server,
+                &guard,
+                (&codec, &hubs),
+            );
             shards.push(status);
         }
         let status = Status {
@@ -245,13 +254,19 @@ fn start_shard(
     status: &ShardStatus,
     server: &Server,
     guard: &Guard,
-    codec: &Arc<IdCodec>,
+    (codec, hubs): (&Arc<IdCodec>, &Arc<Hubs>),
 ) {
     let (stats, counters): (Arc<NetStats>, Arc<Counters>) =
         (status.net.clone(), status.counters.clone());
-    let (server, guard, codec) = (server.clone(), guard.clone(), codec.clone());
+    let (server, guard) = (server.clone(), guard.clone());
+    let (codec, hubs) = (codec.clone(), hubs.clone());
     let started = handle.spawn_on(shard, move || async move {
-        let sessions = ShardSessions::new(codec, server.limits());
+        let limits = server.limits();
+        let hub = match Hub::open(hubs, limits.waits_per_shard, limits.replay_count) {
+            Ok(hub) => hub,
+            Err(error) => return tracing::error!(%error, "a shard has no room for its hub"),
+        };
+        let sessions = ShardSessions::new(codec, hub, limits);
         let service = Service::new(server, guard).with_counters(counters);
         let seat = Rc::new(ShardSeat::new(service, sessions, stats));
         match TcpListener::from_std(listener) {
