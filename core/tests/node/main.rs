@@ -23,5 +23,7 @@ mod local;
 mod process;
 mod sessions;
 mod start;
+mod streams;
+mod subscriptions;
 mod target;
 mod tools;
