@@ -130,4 +130,17 @@ impl Context {
     pub fn end_stream(&self) {
         self.0.end_stream();
     }
+
+    /// Makes the call a task from here on (extension `io.modelcontextprotocol/tasks`): the client
+    /// is told at once, and comes back for what the handler makes and to answer what it asks. False
+    /// where the client or the server has no tasks, or no room for one: the call goes on as a call.
+    pub async fn become_task(&self) -> bool {
+        self.0.become_task().await
+    }
+
+    /// As [`Context::become_task`], for what makes no sense but as a task: other clients are
+    /// refused with -32021, and the handler does not go on.
+    pub async fn require_task(&self) {
+        self.0.require_task().await;
+    }
 }

@@ -131,17 +131,24 @@ macro_rules! registration {
                 self.register(BlockingTool::new(info, description, function))
             }
 
-            /// Registers a function of any JSON object whose schema was written by hand; the
-            /// schema is kept byte for byte.
+            /// Registers a function of JSON objects by a schema that was written by hand (JSON
+            /// Schema 2020-12, unless it names another draft). The schema is kept byte for byte;
+            /// arguments that it does not accept do not reach the function.
             pub fn raw_tool<R: IntoToolResult + 'static>(
-                self,
+                mut self,
                 info: impl Into<Info>,
                 description: impl Into<Cow<'static, str>>,
                 schema: Box<RawValue>,
                 function: impl Fn(serde_json::Value) -> R + Send + Sync + 'static,
             ) -> Self {
                 let definition = Definition::with_schema(info, description, schema);
-                self.register(RawTool::new(definition, function))
+                match RawTool::new(definition, function) {
+                    Ok(tool) => self.register(tool),
+                    Err(mistake) => {
+                        self.features().mistake.get_or_insert(mistake);
+                        self
+                    }
+                }
             }
 
             /// Registers a tool of its own making.

@@ -41,11 +41,13 @@ pub mod node;
 pub mod prompt;
 pub mod resource;
 pub mod rest;
+mod rfc3339;
 pub mod rpc;
 pub mod server;
 pub mod service;
 pub mod session;
 mod talk;
+mod task;
 pub mod tool;
 mod uri_template;
 

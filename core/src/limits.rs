@@ -146,6 +146,10 @@ limits! {
     request_state_ms: u64, Millis = 900 * SECOND, 100..=24 * HOUR, "-32602";
     /// Bytes of answers that the state of a call in rounds may hold.
     request_state_bytes: usize, Bytes = 64 * KIB, 256..=4 * 1024 * 1024, "-32602";
+    /// Tasks of one shard, running and remembered.
+    tasks_per_shard: usize, Count = 10_000, 1..=1_048_576, "the call goes on as a call";
+    /// Time from the beginning of a task until it is forgotten, and ended if it still runs.
+    task_ttl_ms: u64, Millis = HOUR, 1000..=24 * HOUR, "ended; then -32602";
     /// Messages of one batch, which only sessions of 2025-03-26 may send.
     batch_count: usize, Count = 64, 1..=4096, "400 with -32600";
     /// Longest sleep of the builtin tool `sleep`.

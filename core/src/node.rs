@@ -15,7 +15,7 @@ use ninefold_runtime::{
 use crate::admin::{self, ShardStatus, Status};
 use crate::counters::Counters;
 use crate::guard::Guard;
-use crate::handle::{Hub, Hubs, IdCodec, ShardSessions};
+use crate::handle::{Hub, Hubs, IdCodec, ShardSessions, ShardTasks};
 use crate::net::{self, NetStats, ShardSeat};
 use crate::server::Server;
 use crate::service::Service;
@@ -266,8 +266,11 @@ fn start_shard(
             Ok(hub) => hub,
             Err(error) => return tracing::error!(%error, "a shard has no room for its hub"),
         };
+        let tasks = Rc::new(ShardTasks::new(codec.clone(), limits));
         let sessions = ShardSessions::new(codec, hub, limits);
-        let service = Service::new(server, guard).with_counters(counters);
+        let service = Service::new(server, guard)
+            .with_counters(counters)
+            .with_tasks(tasks);
         let seat = Rc::new(ShardSeat::new(service, sessions, stats));
         match TcpListener::from_std(listener) {
             Ok(listener) => net::accept(listener, seat).await,

@@ -12,6 +12,7 @@ use crate::features::Features;
 use crate::limits::{Limits, OutOfRange};
 use crate::mcp::rounds::Secrets;
 use crate::mcp::{Era, MODERN, Stamp, Version};
+use crate::task::EXTENSION;
 use crate::tool::Definition;
 use crate::tool::builtin::{self, WallClock};
 
@@ -28,6 +29,14 @@ pub enum BuildError {
     /// Arguments that are not an object.
     #[error("tool {0:?}: the schema of its arguments must have type object: use a struct")]
     InputSchema(String),
+    /// A schema that is none, or that needs another document.
+    #[error("tool {tool:?}: its schema cannot be used: {why}")]
+    Schema {
+        /// Name of the tool.
+        tool: String,
+        /// What is wrong.
+        why: String,
+    },
     /// An `x-mcp-header` that cannot be met.
     #[error("tool {0:?}: x-mcp-header in its schema: {1}")]
     MirroredHeader(String, &'static str),
@@ -61,6 +70,7 @@ pub enum BuildError {
 pub struct Builder {
     info: Implementation,
     instructions: Option<String>,
+    tasks: bool,
     pub(crate) features: Features,
     limits: Limits,
 }
@@ -97,19 +107,21 @@ pub(crate) struct Declared {
     pub(crate) resources: bool,
     pub(crate) prompts: bool,
     pub(crate) completions: bool,
+    pub(crate) tasks: bool,
 }
 
 impl Declared {
-    fn of(features: &Features) -> Self {
+    fn of(features: &Features, tasks: bool) -> Self {
         Self {
             resources: !features.resources.is_empty() || !features.templates.is_empty(),
             prompts: !features.prompts.is_empty(),
             completions: !features.completers.is_empty(),
+            tasks,
         }
     }
 
-    /// The capabilities, as JSON.
-    fn capabilities(self) -> String {
+    /// The capabilities in an era, as JSON.
+    fn capabilities(self, era: Era) -> String {
         let mut all = vec![r#""logging":{}"#, r#""tools":{"listChanged":true}"#];
         if self.resources {
             all.push(r#""resources":{"subscribe":true,"listChanged":true}"#);
@@ -119,6 +131,10 @@ impl Declared {
         }
         if self.completions {
             all.push(r#""completions":{}"#);
+        }
+        let extensions = format!(r#""extensions":{{"{EXTENSION}":{{}}}}"#);
+        if self.tasks && era == Era::Modern {
+            all.push(&extensions);
         }
         format!("{{{}}}", all.join(","))
     }
@@ -138,6 +154,7 @@ impl Server {
                 icons: Vec::new(),
             },
             instructions: None,
+            tasks: false,
             features: Features::default(),
             limits: Limits::default(),
         }
@@ -306,6 +323,13 @@ impl Builder {
         self
     }
 
+    /// Lets calls become tasks (extension `io.modelcontextprotocol/tasks` of the modern era); their
+    /// handlers say which, by [`crate::Context::become_task`].
+    pub fn with_tasks(mut self) -> Self {
+        self.tasks = true;
+        self
+    }
+
     /// Adds features that were put together elsewhere.
     pub fn with(mut self, features: Features) -> Self {
         self.features.append(features);
@@ -335,18 +359,17 @@ impl Builder {
         let info = json(&self.info);
         let stamp = Stamp::new(&info);
         let secrets = Secrets::fresh().map_err(|error| BuildError::Random(error.to_string()))?;
-        let declared = Declared::of(&self.features);
+        let declared = Declared::of(&self.features, self.tasks);
         let catalog = Catalog::new(self.features, &stamp, &secrets, self.limits.page_entries)?;
         let instructions = self.instructions.map_or_else(String::new, |text| {
             [r#","instructions":"#, &json(&text)].concat()
         });
         let versions: Vec<_> = MODERN.iter().copied().map(Version::as_str).collect();
-        let capabilities = declared.capabilities();
         let mut discovery = [
             r#"{"supportedVersions":"#,
             &json(&versions),
             r#","capabilities":"#,
-            &capabilities,
+            &declared.capabilities(Era::Modern),
             &instructions,
         ]
         .concat()
@@ -354,7 +377,7 @@ impl Builder {
         stamp.close_cacheable(Era::Modern, &mut discovery);
         let introduction = [
             r#""capabilities":"#,
-            &capabilities,
+            &declared.capabilities(Era::Legacy),
             r#","serverInfo":"#,
             &info,
             &instructions,

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::pending;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::mcp::{Capabilities, Era};
 use crate::rpc::RpcError;
 use crate::session::{Reply, SessionLink};
+use crate::task::EXTENSION;
 
 /// What a client must be able to do to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,15 @@ pub(crate) enum Standing {
     Failed(RpcError),
 }
 
+/// How a call stands to becoming a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TaskWish {
+    None,
+    Wished,
+    Granted,
+    Refused,
+}
+
 pub(crate) struct Talk {
     pub(crate) era: Era,
     pub(crate) capabilities: Capabilities,
@@ -90,6 +100,10 @@ pub(crate) struct Talk {
     stream_ends: Cell<bool>,
     /// Questions of the legacy era that wait for the client.
     waiting: Cell<u32>,
+    /// Whether the call is to become a task, is one, or cannot be one.
+    task: Cell<TaskWish>,
+    /// The call of a task, which waits for answers.
+    asker: RefCell<Option<Waker>>,
     link: Option<Rc<dyn SessionLink>>,
     /// Answers by key, in the modern era: those of this request and, from its state, of earlier
     /// rounds.
@@ -132,6 +146,8 @@ impl Talk {
             ended: Cell::new(false),
             stream_ends: Cell::new(false),
             waiting: Cell::new(0),
+            task: Cell::new(TaskWish::None),
+            asker: RefCell::default(),
             link: opening.link,
             answers: RefCell::new(opening.answers),
             used: RefCell::default(),
@@ -182,7 +198,8 @@ impl Talk {
     fn send(&self, message: &Value) -> bool {
         let text = message.to_string();
         let bytes = self.outbox_bytes.get() + text.len();
-        if self.ended.get() || bytes > self.room_bytes {
+        let is_task = self.task.get() == TaskWish::Granted;
+        if is_task || self.ended.get() || bytes > self.room_bytes {
             return false;
         }
         self.outbox_bytes.set(bytes);
@@ -234,6 +251,70 @@ impl Talk {
         self.waiting.get() > 0
     }
 
+    /// Makes the call a task, if its client and the node have tasks.
+    pub(crate) async fn become_task(&self) -> bool {
+        if self.era == Era::Modern && self.capabilities.tasks && self.task.get() == TaskWish::None {
+            self.task.set(TaskWish::Wished);
+        }
+        // Whoever runs the call decides while it waits here.
+        std::future::poll_fn(|_| match self.task.get() {
+            TaskWish::Wished => Poll::Pending,
+            wish => Poll::Ready(wish == TaskWish::Granted),
+        })
+        .await
+    }
+
+    /// As [`Talk::become_task`], but the call fails where there are no tasks.
+    pub(crate) async fn require_task(&self) {
+        if !self.become_task().await {
+            let missing = json!({"extensions": {EXTENSION: {}}});
+            let error = match self.era {
+                Era::Modern => RpcError::missing_capability("tasks", &missing),
+                Era::Legacy => RpcError::failed("this tool runs only as a task"),
+            };
+            self.fail(error).await
+        }
+    }
+
+    /// Whether the call wants to become a task.
+    pub(crate) fn wishes_task(&self) -> bool {
+        self.task.get() == TaskWish::Wished
+    }
+
+    /// Decides on that wish.
+    pub(crate) fn grant_task(&self, granted: bool) {
+        self.task.set(if granted {
+            TaskWish::Granted
+        } else {
+            TaskWish::Refused
+        });
+    }
+
+    /// Remembers the call of a task, which waits for answers.
+    pub(crate) fn note_asker(&self, waker: &Waker) {
+        *self.asker.borrow_mut() = Some(waker.clone());
+    }
+
+    /// What a task asks now, by key.
+    pub(crate) fn wanted(&self) -> Map<String, Value> {
+        self.wanted.borrow().clone()
+    }
+
+    /// Takes answers to what a task asks; others are ignored. True when there was one.
+    pub(crate) fn answer(&self, answers: Map<String, Value>) -> bool {
+        let mut taken = false;
+        for (key, answer) in answers {
+            if self.wanted.borrow_mut().remove(&key).is_some() {
+                self.answers.borrow_mut().insert(key, answer);
+                taken = true;
+            }
+        }
+        if taken && let Some(asker) = self.asker.take() {
+            asker.wake();
+        }
+        taken
+    }
+
     /// Questions that only another request of the client can answer.
     pub(crate) fn take_wanted(&self) -> Map<String, Value> {
         self.wanted.take()
@@ -269,6 +350,9 @@ impl Talk {
     ) -> Result<T, AskError> {
         match self.era {
             _ if !need.met(self.capabilities) => self.cannot_ask(need).await,
+            Era::Modern if self.task.get() == TaskWish::Granted => {
+                self.ask_in_task(key, method, params).await
+            }
             Era::Modern => self.ask_in_rounds(key, method, params).await,
             Era::Legacy => self.ask_on_stream(method, params).await,
         }
@@ -316,6 +400,26 @@ impl Talk {
         }
         self.wanted.borrow_mut().insert(key.to_owned(), request);
         pending().await
+    }
+
+    async fn ask_in_task<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        method: &'static str,
+        params: Option<Value>,
+    ) -> Result<T, AskError> {
+        let mut request = json!({"method": method});
+        if let Some(params) = params {
+            request["params"] = params;
+        }
+        if !self.answers.borrow().contains_key(key) {
+            self.wanted.borrow_mut().insert(key.to_owned(), request);
+        }
+        let answer = std::future::poll_fn(|_| match self.answers.borrow().get(key) {
+            Some(answer) => Poll::Ready(answer.clone()),
+            None => Poll::Pending,
+        });
+        serde_json::from_value(answer.await).map_err(|error| AskError::Malformed(error.to_string()))
     }
 
     async fn ask_on_stream<T: DeserializeOwned>(

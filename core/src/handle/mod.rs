@@ -5,7 +5,9 @@ mod id;
 mod link;
 mod session;
 mod streams;
+mod task;
 
 pub(crate) use hub::{Hub, Hubs};
 pub(crate) use id::IdCodec;
 pub(crate) use session::ShardSessions;
+pub(crate) use task::ShardTasks;

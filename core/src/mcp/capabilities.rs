@@ -1,6 +1,7 @@
 //! What a client is able to do, as far as a server can make use of it.
 
 use crate::rpc::Value;
+use crate::task::EXTENSION;
 
 /// What a client declared, in `initialize` or with its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Capabilities {
     pub sample_tools: bool,
     /// It can list its roots.
     pub roots: bool,
+    /// It knows tasks, of the extension to the modern era.
+    pub tasks: bool,
 }
 
 impl Capabilities {
@@ -33,6 +36,7 @@ impl Capabilities {
             sample: object(sampling),
             sample_tools: inside(sampling, "tools"),
             roots: object(declared.get("roots")),
+            tasks: inside(declared.get("extensions"), EXTENSION),
         }
     }
 }

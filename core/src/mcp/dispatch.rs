@@ -17,6 +17,7 @@ use crate::rpc::{Id, Params, RpcError, Value, write};
 use crate::service::Service;
 use crate::session::SessionLink;
 use crate::talk::{Opening, Talk};
+use crate::task::Want;
 
 /// What is known of who asks, beside the request itself.
 #[derive(Clone, Copy)]
@@ -38,6 +39,8 @@ pub(crate) enum Flow {
     Done,
     /// It goes on, and nothing of it is in the output.
     Goes(Box<Work>),
+    /// It asks a task, and nothing of its answer is in the output.
+    Asks(String, Want),
     /// It is a subscription, and nothing of it is in the output.
     Listens(Listening),
 }

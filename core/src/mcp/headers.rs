@@ -68,6 +68,7 @@ impl Mirror<'_> {
         let member = match method {
             "tools/call" | "prompts/get" => "name",
             "resources/read" => "uri",
+            "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
             _ => return Ok(()),
         };
         let Some(header) = self.name else {

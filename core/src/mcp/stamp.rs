@@ -50,6 +50,17 @@ impl Stamp {
         self.close_as(Era::Modern, "input_required", out);
     }
 
+    /// Closes a result object that tells of a new task.
+    pub(crate) fn close_task(&self, out: &mut Vec<u8>) {
+        self.close_as(Era::Modern, "task", out);
+    }
+
+    /// Writes a whole result that only agrees.
+    pub(crate) fn agree(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"resultType":"complete""#);
+        out.extend_from_slice(&self.modern_end);
+    }
+
     fn close_as(&self, era: Era, result_type: &str, out: &mut Vec<u8>) {
         if era == Era::Modern {
             out.extend_from_slice(br#","resultType":""#);

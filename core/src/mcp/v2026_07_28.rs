@@ -11,6 +11,7 @@ use super::{
 use crate::context::Level;
 use crate::rpc::{Code, Id, Params, RpcError, Value, write};
 use crate::service::Service;
+use crate::task::{EXTENSION, Want};
 
 /// Answers one request. `mirror` holds the headers beside it, on transports that have headers.
 pub(crate) fn answer<'a>(
@@ -27,6 +28,9 @@ pub(crate) fn answer<'a>(
             out.extend_from_slice(service.server().discovery());
             out.push(b'}');
             Ok(Flow::Done)
+        }
+        "tasks/get" | "tasks/update" | "tasks/cancel" if service.server().declared().tasks => {
+            ask_task(Capabilities::read(capabilities), request)
         }
         "subscriptions/listen" => listen::listen(service, id, request.params).map(Flow::Listens),
         _ => {
@@ -49,6 +53,32 @@ pub(crate) fn answer<'a>(
             dispatch::answer(service, &asker, id, request, out)
         }
     }
+}
+
+/// Reads what a request wants of a task.
+fn ask_task(client: Capabilities, request: Params<'_>) -> Result<Flow, RpcError> {
+    if !client.tasks {
+        let missing = serde_json::json!({"extensions": {EXTENSION: {}}});
+        return Err(RpcError::missing_capability("tasks", &missing));
+    }
+    let refuse = |what: &'static str| Err(RpcError::invalid_params(what));
+    let params = request.params;
+    let Some(Value::Str(id)) = params.get("taskId") else {
+        return refuse("Invalid params: taskId must be a string");
+    };
+    let want = match request.method {
+        "tasks/get" => Want::Get,
+        "tasks/cancel" => Want::Cancel,
+        _ => match params.get("inputResponses") {
+            Some(answers @ Value::Object(_)) => {
+                let mut text = Vec::new();
+                write::value(&mut text, answers, false);
+                Want::Update(String::from_utf8(text).unwrap_or_default())
+            }
+            _ => return refuse("Invalid params: inputResponses must be an object"),
+        },
+    };
+    Ok(Flow::Asks(id.to_owned(), want))
 }
 
 /// Checks one notification; every method is accepted, none has an effect here.

@@ -15,6 +15,7 @@ use crate::counters::bump;
 use crate::rpc::{Id, RpcError, write};
 use crate::service::Service;
 use crate::talk::{Standing, Talk};
+use crate::task::Job;
 use crate::tool::LocalBoxFuture;
 
 /// What is under way.
@@ -112,7 +113,17 @@ impl Work {
         let Some(future) = &mut self.future else {
             return Poll::Pending;
         };
-        let outcome = match catch(|| future.as_mut().poll(cx)) {
+        let mut polled = catch(|| future.as_mut().poll(cx));
+        if matches!(polled, Ok(Poll::Pending)) && self.talk.wishes_task() {
+            match self.begin_task(service) {
+                Some(message) => {
+                    let (status, message) = (200, Some(message));
+                    return Poll::Ready(Finished { status, message });
+                }
+                None => polled = self.go_on(cx),
+            }
+        }
+        let outcome = match polled {
             Err(caught) => Err(panicked(service, self.kind, &self.name, &caught)),
             Ok(Poll::Ready(made)) => self.made(service, made),
             Ok(Poll::Pending) => match self.talk.standing() {
@@ -136,6 +147,39 @@ impl Work {
             },
             Err(error) => self.refused(service, &error),
         })
+    }
+
+    /// Makes this a task; the answer that says so, or nothing when there are no tasks or no room.
+    fn begin_task(&mut self, service: &Service) -> Option<Vec<u8>> {
+        let granted = service.tasks().zip(self.future.take());
+        let Some((tasks, future)) = granted else {
+            self.talk.grant_task(false);
+            return None;
+        };
+        self.talk.grant_task(true);
+        let (name, talk) = (self.name.clone(), self.talk.clone());
+        match tasks.begin(Job { name, future, talk }) {
+            Ok(members) => {
+                let mut out = self.open();
+                out.extend_from_slice(members.as_bytes());
+                service.server().stamp().close_task(&mut out);
+                out.push(b'}');
+                Some(out)
+            }
+            Err(job) => {
+                tracing::warn!(name = %job.name, "no room for one more task");
+                self.talk.grant_task(false);
+                self.future = Some(job.future);
+                None
+            }
+        }
+    }
+
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Result<Poll<Made>, Caught> {
+        match &mut self.future {
+            Some(future) => catch(|| future.as_mut().poll(cx)),
+            None => Ok(Poll::Pending),
+        }
     }
 
     /// Ends the handler; what it was told to say later is dropped.

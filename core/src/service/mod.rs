@@ -27,6 +27,7 @@ use crate::rest::Rest;
 use crate::rpc::{Code, Id, JsonParser, Message, Params, RpcError, Value, write};
 use crate::server::Server;
 use crate::session::{SessionError, Sessions};
+use crate::task::{TaskError, Tasks, Want};
 use crate::tool::{LocalBoxFuture, Sleep, runtime_sleep};
 
 /// The one path that is served.
@@ -43,6 +44,8 @@ pub struct Service {
     sleep: Sleep,
     /// Refusals logged so far.
     refusals: Cell<u64>,
+    /// Where calls go on that become tasks; `None` where none can.
+    tasks: Option<Rc<dyn Tasks>>,
     /// What this shard knows to be on offer.
     edition: RefCell<Arc<Edition>>,
     listeners: RefCell<Vec<Weak<Listener>>>,
@@ -107,6 +110,7 @@ impl Service {
         let json = RefCell::new(JsonParser::new(server.limits()));
         Self {
             edition: RefCell::new(server.edition()),
+            tasks: None,
             listeners: RefCell::default(),
             streams: Rc::default(),
             server,
@@ -133,6 +137,16 @@ impl Service {
     ) -> Self {
         self.sleep = sleep;
         self
+    }
+
+    /// Lets calls become tasks of `tasks`, if the server declares that it has tasks.
+    pub(crate) fn with_tasks(mut self, tasks: Rc<dyn Tasks>) -> Self {
+        self.tasks = self.server.declared().tasks.then_some(tasks);
+        self
+    }
+
+    pub(crate) fn tasks(&self) -> Option<Rc<dyn Tasks>> {
+        self.tasks.clone()
     }
 
     /// The server behind this service.
@@ -344,7 +358,7 @@ impl Service {
             error: malformed.error,
         })?;
         match self.count(exchange, message) {
-            Era::Modern => self.modern(exchange, message, out),
+            Era::Modern => self.modern(exchange, message, out).await,
             Era::Legacy => self.legacy(exchange, message, out).await,
         }
     }
@@ -363,7 +377,7 @@ impl Service {
         era
     }
 
-    fn modern<'a, S: Sessions>(
+    async fn modern<'a, S: Sessions>(
         &self,
         exchange: &Exchange<'_, '_, S>,
         message: Message<'a>,
@@ -384,6 +398,11 @@ impl Service {
                 let flow = v2026_07_28::answer(self, id, request, mirror, out).map_err(of(id))?;
                 match flow {
                     Flow::Done => {
+                        body.finish(out);
+                        return Ok(200);
+                    }
+                    Flow::Asks(task, want) => {
+                        self.ask_task(id, &task, want, out).await.map_err(of(id))?;
                         body.finish(out);
                         return Ok(200);
                     }
@@ -417,6 +436,34 @@ impl Service {
                 Err(RpcError::invalid_request(wanted).into())
             }
         }
+    }
+
+    /// Answers a request that asks a task.
+    async fn ask_task(
+        &self,
+        id: Id<'_>,
+        task: &str,
+        want: Want,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RpcError> {
+        let members = match self.tasks() {
+            Some(tasks) => tasks.ask(task, want).await,
+            None => Err(TaskError::Unknown),
+        };
+        let members = members.map_err(|error| match error {
+            TaskError::Unknown => RpcError::invalid_params("Invalid params: unknown taskId"),
+            TaskError::Busy => RpcError::new(503, Code::Transport, "Task is busy: try again later"),
+        })?;
+        write::open_result(out, id);
+        let stamp = self.server.stamp();
+        if members.is_empty() {
+            stamp.agree(out);
+        } else {
+            out.extend_from_slice(members.as_bytes());
+            stamp.close(Era::Modern, out);
+        }
+        out.push(b'}');
+        Ok(())
     }
 
     /// Refuses a verb that only some clients may use.

@@ -232,9 +232,21 @@ pub(crate) fn post(fields: &[(&str, &str)], body: &str) -> String {
 }
 
 /// A modern request.
-pub(crate) fn modern(id: usize, method: &str, mut params: Value) -> String {
+pub(crate) fn modern(id: usize, method: &str, params: Value) -> String {
+    modern_with(id, method, params, json!({}))
+}
+
+/// A modern request of a client with `capabilities`.
+pub(crate) fn modern_with(
+    id: usize,
+    method: &str,
+    mut params: Value,
+    capabilities: Value,
+) -> String {
     params["_meta"] = meta();
-    let name = params["name"].as_str().unwrap_or("-").to_owned();
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
+    let name = params["name"].as_str().or(params["taskId"].as_str());
+    let name = name.unwrap_or("-").to_owned();
     let fields = [
         ("MCP-Protocol-Version", "2026-07-28"),
         ("Mcp-Method", method),

@@ -42,7 +42,9 @@ impl Local {
         let server = Server::builder("test", "1")
             .limits(limits)
             .builtin_tools(|| UNIX_EPOCH);
-        let server = talking(misbehaving(server)).build().expect("a server");
+        let server = working(talking(misbehaving(server)))
+            .build()
+            .expect("a server");
         let mut config = NodeConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             admin: Some(([127, 0, 0, 1], 0).into()),
@@ -82,12 +84,13 @@ struct Large {
     bytes: usize,
 }
 
-fn misbehaving(builder: Builder) -> Builder {
-    fn fall(how: &str) {
-        if !how.is_empty() {
-            panic!("secret of {how}");
-        }
+fn fall(how: &str) {
+    if !how.is_empty() {
+        panic!("secret of {how}");
     }
+}
+
+fn misbehaving(builder: Builder) -> Builder {
     builder
         .tool("panics", "Panics at once", |NoArguments {}| fall("panics"))
         .async_tool(
@@ -174,6 +177,43 @@ fn talking(builder: Builder) -> Builder {
         )
         .resource(Resource::new("test://watched", "Watched"), || "seen")
         .prompt("hello", "Says hello", |NoArguments {}| "hello")
+}
+
+/// Tools that become tasks.
+fn working(builder: Builder) -> Builder {
+    builder
+        .with_tasks()
+        .context_tool(
+            "works",
+            "Is a task",
+            |Block { ms }, to: Context| async move {
+                let mut cut_off = CutOff(true);
+                let task = to.become_task().await;
+                sleep(Duration::from_millis(ms)).await;
+                cut_off.0 = false;
+                task.to_string()
+            },
+        )
+        .context_tool(
+            "breaks",
+            "Is a task that breaks",
+            |NoArguments {}, to: Context| async move {
+                to.become_task().await;
+                fall("breaks");
+            },
+        )
+        .context_tool(
+            "confirms",
+            "Is a task that asks",
+            |NoArguments {}, to: Context| async move {
+                to.require_task().await;
+                let form = Elicit::form_of("Sure?", json!({"type": "object", "properties": {}}));
+                match to.elicit("sure", form).await {
+                    Ok(answer) => format!("{:?}", answer.action),
+                    Err(error) => error.to_string(),
+                }
+            },
+        )
 }
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());

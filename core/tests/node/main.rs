@@ -26,4 +26,5 @@ mod start;
 mod streams;
 mod subscriptions;
 mod target;
+mod tasks;
 mod tools;
