@@ -4,6 +4,8 @@
 //! An edition knows the next one once there is one. A shard holds the edition it uses and looks
 //! for the next with one atomic load a request; nobody waits for anybody.
 
+use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::features::Features;
@@ -45,6 +47,9 @@ struct Pages {
 pub(crate) struct Catalog {
     pub(crate) tools: Registry,
     features: Features,
+    /// Positions in `features`, by URI and by name.
+    resources: HashMap<String, usize>,
+    prompts: HashMap<String, usize>,
     lists: [Pages; 4],
 }
 
@@ -76,7 +81,11 @@ impl Catalog {
             pages(Listed::Templates, templates.collect()),
             pages(Listed::Prompts, prompts.collect()),
         ];
+        let uri = |(at, it): (usize, &Arc<ResourceEntry>)| (it.definition.key().to_owned(), at);
+        let name = |(at, it): (usize, &Arc<PromptEntry>)| (it.definition.name.to_string(), at);
         Ok(Self {
+            resources: features.resources.iter().enumerate().map(uri).collect(),
+            prompts: features.prompts.iter().enumerate().map(name).collect(),
             tools,
             features,
             lists,
@@ -98,8 +107,7 @@ impl Catalog {
     }
 
     pub(crate) fn prompt(&self, name: &str) -> Option<&Arc<PromptEntry>> {
-        let mut prompts = self.features.prompts.iter();
-        prompts.find(|it| it.definition.name == name)
+        self.features.prompts.get(*self.prompts.get(name)?)
     }
 
     /// Who reads `uri`, with what its variables stand for and the media type it has by default.
@@ -107,8 +115,8 @@ impl Catalog {
         &self,
         uri: &str,
     ) -> Option<(&Reader, Variables, Option<&std::borrow::Cow<'static, str>>)> {
-        let mut resources = self.features.resources.iter();
-        if let Some(entry) = resources.find(|it| it.definition.key() == uri) {
+        let at = self.resources.get(uri);
+        if let Some(entry) = at.and_then(|&at| self.features.resources.get(at)) {
             let ResourceEntry { definition, reader } = &**entry;
             return Some((reader, Variables::default(), definition.default_mime_type()));
         }
@@ -206,14 +214,28 @@ impl Edition {
             next: OnceLock::new(),
         })
     }
+}
 
-    /// The newest edition from `this` on, if `this` is not the newest.
-    pub(crate) fn newer(this: &Arc<Self>) -> Option<Arc<Self>> {
-        let mut newest = this.next.get()?;
+/// The edition that a shard uses. The shard counts its uses itself, so that the requests of
+/// different shards do not meet at one counter.
+pub(crate) struct Held(pub(crate) Arc<Edition>);
+
+impl Held {
+    /// The newest edition, if this is not it.
+    pub(crate) fn newer(&self) -> Option<Self> {
+        let mut newest = self.0.next.get()?;
         while let Some(next) = newest.next.get() {
             newest = next;
         }
-        Some(newest.clone())
+        Some(Self(newest.clone()))
+    }
+}
+
+impl Deref for Held {
+    type Target = Edition;
+
+    fn deref(&self) -> &Edition {
+        &self.0
     }
 }
 

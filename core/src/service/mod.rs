@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bumpalo::Bump;
 
-use crate::catalog::Edition;
+use crate::catalog::Held;
 use crate::changes::News;
 use crate::counters::{Counters, Kind, bump};
 use crate::guard::{Foreign, Guard};
@@ -47,7 +47,7 @@ pub struct Service {
     /// Where calls go on that become tasks; `None` where none can.
     tasks: Option<Rc<dyn Tasks>>,
     /// What this shard knows to be on offer.
-    edition: RefCell<Arc<Edition>>,
+    edition: RefCell<Rc<Held>>,
     listeners: RefCell<Vec<Weak<Listener>>>,
     streams: Rc<Cell<usize>>,
 }
@@ -109,7 +109,7 @@ impl Service {
     pub fn new(server: Server, guard: Guard) -> Self {
         let json = RefCell::new(JsonParser::new(server.limits()));
         Self {
-            edition: RefCell::new(server.edition()),
+            edition: RefCell::new(Rc::new(Held(server.edition()))),
             tasks: None,
             listeners: RefCell::default(),
             streams: Rc::default(),
@@ -164,10 +164,10 @@ impl Service {
     }
 
     /// What is on offer now: one atomic load while nothing has changed.
-    pub(crate) fn edition(&self) -> Arc<Edition> {
+    pub(crate) fn edition(&self) -> Rc<Held> {
         let mut edition = self.edition.borrow_mut();
-        if let Some(newer) = Edition::newer(&edition) {
-            *edition = newer;
+        if let Some(newer) = edition.newer() {
+            *edition = Rc::new(newer);
         }
         edition.clone()
     }
