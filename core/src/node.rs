@@ -262,7 +262,7 @@ fn start_shard(
     let (codec, hubs) = (codec.clone(), hubs.clone());
     let started = handle.spawn_on(shard, move || async move {
         let limits = server.limits();
-        let hub = match Hub::open(hubs, limits.waits_per_shard, limits.replay_count) {
+        let hub = match Hub::open(hubs, limits) {
             Ok(hub) => hub,
             Err(error) => return tracing::error!(%error, "a shard has no room for its hub"),
         };

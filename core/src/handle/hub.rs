@@ -16,6 +16,7 @@ use ninefold_runtime::{
 };
 
 use super::id::{Route, Secret};
+use crate::limits::Limits;
 use crate::session::{Event, Reply};
 
 /// Messages that may wait for one hub; what finds no room is lost, as on a broken connection.
@@ -31,6 +32,18 @@ pub(crate) enum Parcel {
     Cancel,
     /// Nothing more will come.
     End,
+}
+
+impl Parcel {
+    /// Bytes that it owns.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => event.id.len() + event.data.len(),
+            Self::Reply(Reply::Result(text)) => text.len(),
+            Self::Reply(Reply::Error { message, .. }) => message.len(),
+            Self::Cancel | Self::End => 0,
+        }
+    }
 }
 
 /// The way to a slot.
@@ -49,6 +62,7 @@ impl SlotRef {
 struct Waiting {
     secret: Secret,
     queue: RefCell<VecDeque<Parcel>>,
+    queued_bytes: Cell<usize>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -66,6 +80,7 @@ pub(crate) struct Hub {
     free: RefCell<Vec<u32>>,
     slots_max: usize,
     queue_max: usize,
+    queue_bytes_max: usize,
     streams: Cell<u64>,
 }
 
@@ -97,13 +112,7 @@ impl Message for Post {
     type Reply = ();
 
     fn bytes(&self) -> usize {
-        let owned = match &self.parcel {
-            Parcel::Event(event) => event.id.len() + event.data.len(),
-            Parcel::Reply(Reply::Result(text)) => text.len(),
-            Parcel::Reply(Reply::Error { message, .. }) => message.len(),
-            Parcel::Cancel | Parcel::End => 0,
-        };
-        size_of::<Self>() + owned
+        size_of::<Self>() + self.parcel.bytes()
     }
 }
 
@@ -114,21 +123,17 @@ impl Handler<Post> for HubActor {
 }
 
 impl Hub {
-    /// Opens the hub of the calling shard, with at most `slots_max` slots, in each of which at
-    /// most `queue_max` parcels wait.
-    pub(crate) fn open(
-        hubs: Arc<Hubs>,
-        slots_max: usize,
-        queue_max: usize,
-    ) -> Result<Rc<Self>, SpawnError> {
+    /// Opens the hub of the calling shard.
+    pub(crate) fn open(hubs: Arc<Hubs>, limits: &Limits) -> Result<Rc<Self>, SpawnError> {
         let shard = ninefold_runtime::current_shard().unwrap_or_default();
         let hub = Rc::new(Self {
             shard,
             hubs: hubs.clone(),
             entries: RefCell::default(),
             free: RefCell::default(),
-            slots_max,
-            queue_max,
+            slots_max: limits.waits_per_shard,
+            queue_max: limits.replay_count,
+            queue_bytes_max: limits.stream_bytes,
             streams: Cell::new(0),
         });
         let options = SpawnOptions {
@@ -161,6 +166,7 @@ impl Hub {
         let waiting = Rc::new(Waiting {
             secret,
             queue: RefCell::default(),
+            queued_bytes: Cell::new(0),
             waker: RefCell::default(),
         });
         let mut entries = self.entries.borrow_mut();
@@ -206,7 +212,11 @@ impl Hub {
             return false;
         };
         let mut queue = waiting.queue.borrow_mut();
-        if queue.len() < self.queue_max {
+        let bytes = waiting.queued_bytes.get() + parcel.bytes();
+        let room = queue.len() < self.queue_max && bytes <= self.queue_bytes_max;
+        // What is larger than the room waits alone.
+        if room || queue.is_empty() {
+            waiting.queued_bytes.set(bytes);
             queue.push_back(parcel);
         } else if !matches!(queue.back(), Some(Parcel::End)) {
             // The reader is behind by more than is kept for it: it must come back for the rest.
@@ -233,6 +243,8 @@ impl Slot {
 
     pub(crate) fn poll(&self, cx: &mut TaskContext<'_>) -> Poll<Parcel> {
         if let Some(parcel) = self.waiting.queue.borrow_mut().pop_front() {
+            let queued = &self.waiting.queued_bytes;
+            queued.set(queued.get() - parcel.bytes());
             return Poll::Ready(parcel);
         }
         *self.waiting.waker.borrow_mut() = Some(cx.waker().clone());

@@ -124,6 +124,7 @@ pub(super) struct Session {
     under_way: Vec<(Box<str>, SlotRef)>,
     subscribed: BTreeSet<Box<str>>,
     subscribed_max: usize,
+    subscribed_bytes_max: usize,
     seat: Seat,
 }
 
@@ -172,7 +173,10 @@ impl Session {
             Change::Initialized => self.view.initialized = true,
             Change::LogLevel(level) => self.view.log_level = level,
             Change::Subscribe(uri) => {
-                if self.subscribed.len() >= self.subscribed_max && !self.subscribed.contains(&uri) {
+                let bytes: usize = self.subscribed.iter().map(|it| it.len()).sum();
+                let room = self.subscribed.len() < self.subscribed_max
+                    && bytes + uri.len() <= self.subscribed_bytes_max;
+                if !room && !self.subscribed.contains(&uri) {
                     return Err(SessionError::Subscriptions);
                 }
                 self.subscribed.insert(uri);
@@ -400,6 +404,7 @@ impl Sessions for ShardSessions {
             under_way: Vec::new(),
             subscribed: BTreeSet::new(),
             subscribed_max: limits.subscription_count,
+            subscribed_bytes_max: limits.subscription_bytes,
             seat,
         };
         let options = SpawnOptions {

@@ -10,6 +10,8 @@ use crate::session::{Event, SessionError};
 
 /// Name of the stream that belongs to no request.
 const STANDALONE: &str = "g";
+/// Streams that are known to have ended although their last event is kept no more.
+const FORGOTTEN_MAX: usize = 64;
 /// Streams of earlier requests that a client may have come back for at once.
 const RESUMED_MAX: usize = 64;
 
@@ -28,6 +30,7 @@ pub(super) struct Streams {
     latest: u64,
     resumed: Vec<(Box<str>, SlotRef)>,
     kept: VecDeque<Kept>,
+    forgotten: VecDeque<Box<str>>,
     kept_bytes: usize,
     kept_max: usize,
     kept_bytes_max: usize,
@@ -93,6 +96,11 @@ impl Streams {
                 return;
             };
             self.kept_bytes -= oldest.event.data.len();
+            if oldest.last {
+                self.forgotten.push_back(oldest.stream);
+                self.forgotten
+                    .drain(..self.forgotten.len().saturating_sub(FORGOTTEN_MAX));
+            }
         }
     }
 
@@ -122,7 +130,7 @@ impl Streams {
             }
             return Ok(());
         };
-        let mut ended = false;
+        let mut ended = self.forgotten.iter().any(|name| **name == *stream);
         for kept in self.kept.iter().filter(|it| *it.stream == *stream) {
             if kept.number > number {
                 hub.post(slot, Parcel::Event(kept.event.clone()));

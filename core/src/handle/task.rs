@@ -50,10 +50,26 @@ struct Shared {
     status: RefCell<Status>,
     talk: Rc<Talk>,
     call: RefCell<Option<Waker>>,
+    taken: Rc<Taken>,
+    bytes: Cell<usize>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.taken
+            .bytes
+            .set(self.taken.bytes.get() - self.bytes.get());
+    }
 }
 
 impl Shared {
     fn settle(&self, status: Status) {
+        if let Status::Completed(result) = &status {
+            // As text, which is about what it takes.
+            let bytes = result.to_string().len();
+            self.bytes.set(bytes);
+            self.taken.bytes.set(self.taken.bytes.get() + bytes);
+        }
         *self.status.borrow_mut() = status;
         *self.updated.borrow_mut() = now();
     }
@@ -102,12 +118,19 @@ struct Task {
     _seat: Seat,
 }
 
+/// What the tasks of a shard take.
+#[derive(Default)]
+struct Taken {
+    tasks: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
 /// Counts a task while it is remembered.
-struct Seat(Rc<Cell<usize>>);
+struct Seat(Rc<Taken>);
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.tasks.set(self.0.tasks.get() - 1);
     }
 }
 
@@ -172,8 +195,9 @@ impl Handler<Expire> for Task {
 /// The tasks as one shard sees them: begins its own, finds everybody's.
 pub(crate) struct ShardTasks {
     codec: Arc<IdCodec>,
-    open: Rc<Cell<usize>>,
-    limit: usize,
+    taken: Rc<Taken>,
+    tasks_max: usize,
+    bytes_max: usize,
     ttl_ms: u64,
     output_bytes: usize,
 }
@@ -182,8 +206,9 @@ impl ShardTasks {
     pub(crate) fn new(codec: Arc<IdCodec>, limits: &Limits) -> Self {
         Self {
             codec,
-            open: Rc::default(),
-            limit: limits.tasks_per_shard,
+            taken: Rc::default(),
+            tasks_max: limits.tasks_per_shard,
+            bytes_max: limits.task_bytes_per_shard,
             ttl_ms: limits.task_ttl_ms,
             output_bytes: limits.tool_output_bytes,
         }
@@ -192,8 +217,9 @@ impl ShardTasks {
 
 impl Tasks for ShardTasks {
     fn begin(&self, job: Job) -> Result<String, Job> {
-        let secret = Secret::fresh();
-        let (true, Ok(secret)) = (self.open.get() < self.limit, secret) else {
+        let Taken { tasks, bytes } = &*self.taken;
+        let room = tasks.get() < self.tasks_max && bytes.get() < self.bytes_max;
+        let (true, Ok(secret)) = (room, Secret::fresh()) else {
             return Err(job);
         };
         let created = now();
@@ -205,12 +231,14 @@ impl Tasks for ShardTasks {
             status: RefCell::new(Status::Working),
             talk: job.talk.clone(),
             call: RefCell::default(),
+            taken: self.taken.clone(),
+            bytes: Cell::new(0),
         });
-        self.open.set(self.open.get() + 1);
+        self.taken.tasks.set(self.taken.tasks.get() + 1);
         let task = Task {
             secret,
             shared: shared.clone(),
-            _seat: Seat(self.open.clone()),
+            _seat: Seat(self.taken.clone()),
         };
         let options = SpawnOptions {
             capacity: MAILBOX,

@@ -166,7 +166,8 @@ impl<'a, 'v> Opener<'a, 'v> {
                 Some(token @ (Value::Str(_) | Value::Int(_) | Value::Uint(_))) => {
                     let mut text = Vec::new();
                     write::value(&mut text, token, false);
-                    String::from_utf8(text).ok()
+                    let short = text.len() <= self.service.server().limits().id_bytes;
+                    short.then(|| String::from_utf8(text).ok()).flatten()
                 }
                 _ => None,
             };

@@ -79,7 +79,8 @@ pub(crate) fn listen(
             Some(_) => return refuse(format!("Invalid params: {key} must be a boolean")),
         }
     }
-    let limit = service.server().limits().subscription_count;
+    let limits = service.server().limits();
+    let limit = limits.subscription_count;
     let mut uris: Vec<Arc<str>> = Vec::new();
     match wanted.get("resourceSubscriptions") {
         None | Some(Value::Null) => {}
@@ -91,6 +92,9 @@ pub(crate) fn listen(
                 if declared.resources && !uris.iter().any(|it| **it == *uri) {
                     uris.push(uri.into());
                 }
+            }
+            if uris.iter().map(|uri| uri.len()).sum::<usize>() > limits.subscription_bytes {
+                return refuse("Invalid params: resourceSubscriptions over the limit".into());
             }
             if declared.resources {
                 let uris: Vec<_> = uris.iter().map(|uri| Json::from(&**uri)).collect();

@@ -139,6 +139,13 @@ pub(crate) fn answers(
                     answers.insert(key.to_owned(), to_json(answer));
                 }
             }
+            let bytes: usize = answers.values().map(|it| it.to_string().len()).sum();
+            if bytes > limits.request_state_bytes {
+                return Err(RpcError::invalid_params(format!(
+                    "Invalid params: inputResponses of {bytes} bytes, at most {}",
+                    limits.request_state_bytes
+                )));
+            }
         }
         Some(_) => {
             return Err(RpcError::invalid_params(

@@ -30,7 +30,8 @@ pub(crate) fn answer<'a>(
             Ok(Flow::Done)
         }
         "tasks/get" | "tasks/update" | "tasks/cancel" if service.server().declared().tasks => {
-            ask_task(Capabilities::read(capabilities), request)
+            let limit = service.server().limits().request_state_bytes;
+            ask_task(Capabilities::read(capabilities), request, limit)
         }
         "subscriptions/listen" => listen::listen(service, id, request.params).map(Flow::Listens),
         _ => {
@@ -56,7 +57,11 @@ pub(crate) fn answer<'a>(
 }
 
 /// Reads what a request wants of a task.
-fn ask_task(client: Capabilities, request: Params<'_>) -> Result<Flow, RpcError> {
+fn ask_task(
+    client: Capabilities,
+    request: Params<'_>,
+    answer_bytes: usize,
+) -> Result<Flow, RpcError> {
     if !client.tasks {
         let missing = serde_json::json!({"extensions": {EXTENSION: {}}});
         return Err(RpcError::missing_capability("tasks", &missing));
@@ -73,6 +78,9 @@ fn ask_task(client: Capabilities, request: Params<'_>) -> Result<Flow, RpcError>
             Some(answers @ Value::Object(_)) => {
                 let mut text = Vec::new();
                 write::value(&mut text, answers, false);
+                if text.len() > answer_bytes {
+                    return refuse("Invalid params: inputResponses over the limit of bytes");
+                }
                 Want::Update(String::from_utf8(text).unwrap_or_default())
             }
             _ => return refuse("Invalid params: inputResponses must be an object"),

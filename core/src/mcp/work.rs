@@ -128,7 +128,7 @@ impl Work {
             Ok(Poll::Ready(made)) => self.made(service, made),
             Ok(Poll::Pending) => match self.talk.standing() {
                 Standing::Failed(error) => Err(error),
-                Standing::Asks => self.input_required(service),
+                Standing::Asks => Ok(self.input_required(service)),
                 Standing::Waits => match self.late(service, cx) {
                     true => self.too_late(service),
                     false => return Poll::Pending,
@@ -234,17 +234,10 @@ impl Work {
     }
 
     /// The answer that asks the client to call again.
-    fn input_required(&self, service: &Service) -> Result<Vec<u8>, RpcError> {
+    fn input_required(&self, service: &Service) -> Vec<u8> {
         let server = service.server();
         let limits = server.limits();
         let answers = self.talk.used_answers();
-        let bytes: usize = answers.values().map(|it| it.to_string().len()).sum();
-        if bytes > limits.request_state_bytes {
-            return Err(RpcError::invalid_params(format!(
-                "Invalid params: inputResponses of {bytes} bytes, at most {}",
-                limits.request_state_bytes
-            )));
-        }
         let lasts_ns = limits.request_state_ms.saturating_mul(1_000_000);
         let expires_ns = clock::monotonic_ns().saturating_add(lasts_ns);
         let state = server.secrets().seal(&self.digest, expires_ns, &answers);
@@ -256,7 +249,7 @@ impl Work {
         write::string(&mut out, &state);
         server.stamp().close_input_required(&mut out);
         out.push(b'}');
-        Ok(out)
+        out
     }
 
     /// A whole answer around the members that `write` appends.

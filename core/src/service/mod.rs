@@ -357,6 +357,12 @@ impl Service {
             id: malformed.id,
             error: malformed.error,
         })?;
+        if let Message::Request(Id::Str(id), _) = message
+            && id.len() > self.server.limits().id_bytes
+        {
+            let wanted = "Invalid request: id is over the limit of bytes";
+            return Err(RpcError::invalid_request(wanted).into());
+        }
         match self.count(exchange, message) {
             Era::Modern => self.modern(exchange, message, out).await,
             Era::Legacy => self.legacy(exchange, message, out).await,

@@ -56,6 +56,18 @@ fn progress_comes_while_the_call_goes_on_and_the_connection_is_good_for_more() {
 }
 
 #[test]
+fn a_client_of_http_1_0_reads_a_stream_to_the_end_of_its_connection() {
+    let node = Local::start();
+    let mut client = node.connect();
+    let request = call("ticks", json!({"count": 2, "ms": 5}));
+    client.send(request.replacen("HTTP/1.1", "HTTP/1.0", 1));
+    let (status, fields) = client.stream_head();
+    assert_eq!((status, fields["connection"].as_str()), (200, "close"));
+    assert!(!fields.contains_key("transfer-encoding"));
+    assert!(client.closed() > 0);
+}
+
+#[test]
 fn a_stream_without_news_shows_that_it_lives() {
     let node = Local::with(1, |limits| limits.stream_keep_alive_ms = 30);
     let mut client = node.connect();

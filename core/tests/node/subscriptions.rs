@@ -58,8 +58,12 @@ fn a_listener_hears_what_it_asked_for_and_nothing_else() {
 
 #[test]
 fn what_cannot_be_listened_to_is_not_promised_or_refused() {
-    let node = Local::with(1, |limits| limits.subscription_count = 2);
+    let node = Local::with(1, |limits| {
+        limits.subscription_count = 2;
+        limits.subscription_bytes = 256;
+    });
     for (wanted, code) in [
+        (json!({"resourceSubscriptions": ["x".repeat(257)]}), -32602),
         (json!(null), -32602),
         (json!({"toolsListChanged": 1}), -32602),
         (json!({"resourceSubscriptions": "test://watched"}), -32602),

@@ -221,3 +221,20 @@ fn arguments_that_are_mirrored_are_compared() {
         assert_eq!(answer.status, if code.is_some() { 400 } else { 200 });
     }
 }
+
+#[test]
+fn what_is_kept_for_a_client_is_bounded() {
+    let node = Node::with(talkative);
+    let large = "x".repeat(70_000);
+    let answered = json!({"inputResponses": {"name":
+        {"action": "accept", "content": {"name": large}}}});
+    let answer = call(&node, "asks", answered, able());
+    assert_eq!(answer.refusal(), (200, Some(-32602)));
+    let body = json!({"jsonrpc": "2.0", "id": large, "method": "tools/list"});
+    let answer = node.one(post(&[], &body.to_string()));
+    assert_eq!(answer.refusal(), (400, Some(-32600)));
+    assert!(answer.json().get("id").is_none());
+    // A token that long is no token.
+    let answer = call(&node, "talks", json!({}), json!({"progressToken": large}));
+    assert_eq!(text(&answer.json()), "said");
+}
