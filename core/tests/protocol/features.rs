@@ -24,7 +24,7 @@ struct Point {
     x: i32,
 }
 
-fn features(builder: Builder) -> Builder {
+pub(crate) fn features(builder: Builder) -> Builder {
     builder
         .static_resource(
             Resource::new("test://text", "Text").mime_type("text/plain"),

@@ -3,7 +3,9 @@
 
 use serde_json::json;
 
+use crate::features::features;
 use crate::harness::{Node, initialize, legacy, modern, text};
+use crate::rounds::talkative;
 
 /// xorshift64*: enough randomness to damage bytes, the same on every run.
 struct Random(u64);
@@ -40,7 +42,7 @@ impl Random {
 
 #[test]
 fn damaged_requests_do_no_harm() {
-    let node = Node::new();
+    let node = Node::with(|builder| talkative(features(builder)));
     let add = modern(
         "tools/call",
         json!({"name": "add", "arguments": {"a": 1, "b": 2.5}}),
@@ -56,10 +58,26 @@ fn damaged_requests_do_no_harm() {
         modern("server/discover", json!({})),
         legacy(None, &initialize("2025-11-25")),
         chunked,
+        modern("resources/read", json!({"uri": "test://item/7"})),
+        modern(
+            "prompts/get",
+            json!({"name": "about", "arguments": {"topic": "x"}}),
+        ),
+        modern(
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": "about"},
+            "argument": {"name": "topic", "value": "x"}, "context": {"arguments": {}}}),
+        ),
+        modern("tools/list", json!({"cursor": "AAAAAAAAAAAAAAAAAAAAAA"})),
+        modern(
+            "tools/call",
+            json!({"name": "asks", "requestState": "AAAA",
+            "inputResponses": {"name": {"action": "accept", "content": {"name": "x"}}}}),
+        ),
     ];
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let mut refused = 0;
-    for round in 0..20_000 {
+    for round in 0..45_000 {
         let mut request = seeds[round % seeds.len()].clone().into_bytes();
         random.damage(&mut request);
         for answer in node.send(&request).0 {
@@ -71,7 +89,7 @@ fn damaged_requests_do_no_harm() {
         }
     }
     assert!(
-        refused > 5_000,
+        refused > 12_000,
         "the damage is meant to be noticed, {refused} were"
     );
     assert_eq!(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Node, meta, post, text};
 
-fn talkative(builder: Builder) -> Builder {
+pub(crate) fn talkative(builder: Builder) -> Builder {
     builder
         .context_tool(
             "talks",
