@@ -118,6 +118,8 @@ limits! {
     /// Bytes that one tool result may hold.
     tool_output_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024,
         "tool result with isError";
+    /// Bytes that the contents of a resource, or the messages of a prompt, may hold.
+    content_bytes: usize, Bytes = 16 * MIB, 1024..=256 * 1024 * 1024, "-32603";
     /// Bytes of a request id that is a string, and of a progress token: both are kept while their
     /// request is under way.
     id_bytes: usize, Bytes = 1024, 64..=65_536, "400 with -32600; no progress is told";

@@ -317,7 +317,11 @@ impl Rest {
     /// Says something, whether there is anything to say or not: to a peer that has gone, the next
     /// word will fail.
     pub fn probe(&mut self, service: &Service, out: &mut Vec<u8>) {
-        self.begin(service, None, out);
+        let link = match &self.left {
+            Left::Calls { works, .. } => works.first().and_then(|it| it.talk().link().cloned()),
+            Left::Listening(..) | Left::Feed(..) => None,
+        };
+        self.begin(service, link.as_ref(), out);
         self.keep_alive(out);
     }
 
@@ -333,10 +337,10 @@ impl Rest {
     }
 
     /// Ends what would go on for ever, because the node drains; true when that was the case.
-    pub fn drain(&mut self, out: &mut Vec<u8>) -> bool {
+    pub fn drain(&mut self, service: &Service, out: &mut Vec<u8>) -> bool {
         let result = match &self.left {
             Left::Calls { .. } => return false,
-            Left::Listening(listening, _) => Some(listening.result()),
+            Left::Listening(listening, _) => Some(listening.end(service)),
             Left::Feed(..) => None,
         };
         if let Some(stream) = self.stream.take() {
@@ -353,8 +357,15 @@ impl Rest {
         self.stream = None;
         let mut unread = Vec::new();
         std::future::poll_fn(|cx| {
-            unread.clear();
-            self.poll(&service, cx, &mut unread).map(drop)
+            loop {
+                unread.clear();
+                match self.poll(&service, cx, &mut unread) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ended::Whole) => return Poll::Ready(()),
+                    // There is no stream left that could end early once more.
+                    Poll::Ready(Ended::Early) => {}
+                }
+            }
         })
         .await;
     }

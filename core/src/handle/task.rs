@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use ninefold_runtime::panics::{Caught, catch};
 use ninefold_runtime::{
-    Actor, Address, CallError, Context, Handler, Message, SpawnOptions, clock, spawn_actor,
-    spawn_local,
+    Actor, Address, CallError, Context, Handler, Message, SpawnOptions, clock, is_draining,
+    spawn_actor, spawn_local,
 };
 use serde_json::{Map, Value, json};
 
 use super::id::{IdCodec, Route, Secret};
 use crate::limits::Limits;
+use crate::mcp::COMPLETE;
 use crate::mcp::work::Made;
 use crate::rfc3339::Rfc3339;
 use crate::rpc::RpcError;
@@ -298,6 +299,10 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
         if !matches!(*shared.status.borrow(), Status::Working) {
             return Poll::Ready(None);
         }
+        // Nobody can come back to a node that ends.
+        if is_draining() {
+            return Poll::Ready(Some(Status::Cancelled));
+        }
         *shared.call.borrow_mut() = Some(cx.waker().clone());
         talk.note_asker(cx.waker());
         match catch(|| future.as_mut().poll(cx)) {
@@ -328,7 +333,7 @@ fn ended(name: &str, made: Made, output_bytes: usize) -> Status {
         Made::Refused(error) => return Status::Failed(failure(&error)),
         Made::Panicked(caught) => return panicked(name, &caught),
     };
-    let text = [&members[..], br#","resultType":"complete"}"#].concat();
+    let text = [&members[..], b",", COMPLETE.as_bytes(), b"}"].concat();
     match serde_json::from_slice(&text) {
         Ok(result) => Status::Completed(result),
         Err(_) => Status::Failed(failure(&RpcError::internal())),

@@ -154,9 +154,10 @@ impl Listening {
         json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
     }
 
-    /// The result, when it is the server that ends the stream.
-    pub(crate) fn result(&self) -> String {
-        let result = json!({"resultType": "complete", "_meta": {META_SUBSCRIPTION: self.id}});
-        json!({"jsonrpc": "2.0", "id": self.id, "result": result}).to_string()
+    /// The answer, when it is the server that ends the stream.
+    pub(crate) fn end(&self, service: &Service) -> String {
+        let id = self.id.to_string();
+        let result = service.server().stamp().subscription_end(&id);
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
     }
 }

@@ -19,7 +19,7 @@ mod version;
 pub(crate) mod work;
 
 pub use capabilities::Capabilities;
-pub(crate) use stamp::Stamp;
+pub(crate) use stamp::{COMPLETE, Stamp};
 pub use version::{Era, LEGACY, MODERN, Version};
 
 /// Key of the protocol version in a modern request's `_meta`.
@@ -30,3 +30,5 @@ pub(crate) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabi
 pub(crate) const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// Key of the request id in messages of a modern subscription.
 pub(crate) const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+/// Key of the server's name and version in a modern result's `_meta`.
+pub(crate) const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";

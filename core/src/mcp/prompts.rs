@@ -35,10 +35,11 @@ pub(crate) fn get(
     let opener = Opener::new(service, asker, "prompts/get", params, [responses, state])?;
     let begun = catch(|| prompt.begin(arguments, &|| opener.context()));
     let begun = begun.map_err(|caught| panicked(service, Kind::Prompt, name, &caught))?;
+    let limit = service.server().limits().content_bytes;
     let description = json(&prompt.definition.description);
     match begun {
         Begun::Done(messages) => {
-            let members = members(&description, messages)?;
+            let members = members(&description, limit, messages)?;
             write::open_result(out, id);
             out.extend_from_slice(&members);
             service.server().stamp().close(asker.era, out);
@@ -47,7 +48,7 @@ pub(crate) fn get(
         }
         Begun::Running(future) => {
             let future = async move {
-                match members(&description, future.await) {
+                match members(&description, limit, future.await) {
                     Ok(members) => Made::Members(members),
                     Err(error) => Made::Refused(error),
                 }
@@ -59,7 +60,10 @@ pub(crate) fn get(
 }
 
 /// The members of the result, the object left open.
-fn members(description: &str, messages: Messages) -> Result<Vec<u8>, RpcError> {
+fn members(description: &str, limit: usize, messages: Messages) -> Result<Vec<u8>, RpcError> {
     let messages = json(&messages?);
+    if messages.len() > limit {
+        return Err(RpcError::too_large(messages.len(), limit));
+    }
     Ok(format!(r#"{{"description":{description},"messages":{messages}"#).into_bytes())
 }

@@ -1,5 +1,7 @@
 //! `resources/read`.
 
+use std::borrow::Cow;
+
 use ninefold_runtime::panics::catch;
 
 use super::Era;
@@ -7,6 +9,7 @@ use super::dispatch::{Asker, Flow, Opener};
 use super::work::{Kind, Made, Work, panicked};
 use crate::resource::{Reader, Reading};
 use crate::rpc::{Id, RpcError, Value, write};
+use crate::server::json;
 use crate::service::Service;
 
 /// Reads the resource that `params` names, and writes the whole answer if it is read at once.
@@ -30,11 +33,12 @@ pub(crate) fn read(
         return Err(RpcError::no_resource(asker.era, uri));
     };
     let opener = Opener::new(service, asker, "resources/read", params, [responses, state])?;
+    let limit = service.server().limits().content_bytes;
     let broken = |caught| panicked(service, Kind::Resource, uri, &caught);
     match reader {
         Reader::Now(read) => {
             let reading = catch(|| read(&variables)).map_err(broken)?;
-            let members = members(asker.era, uri, mime_type, reading)?;
+            let members = members(asker.era, uri, mime_type, limit, reading)?;
             write::open_result(out, id);
             out.extend_from_slice(&members);
             service.server().stamp().close_fresh(asker.era, out);
@@ -45,7 +49,7 @@ pub(crate) fn read(
             let future = catch(|| read(variables, opener.context())).map_err(broken)?;
             let (era, at, mime_type) = (asker.era, uri.to_owned(), mime_type.cloned());
             let future = async move {
-                match members(era, &at, mime_type.as_ref(), future.await) {
+                match members(era, &at, mime_type.as_ref(), limit, future.await) {
                     Ok(members) => Made::Members(members),
                     Err(error) => Made::Refused(error),
                 }
@@ -60,7 +64,8 @@ pub(crate) fn read(
 fn members(
     era: Era,
     uri: &str,
-    mime_type: Option<&std::borrow::Cow<'static, str>>,
+    mime_type: Option<&Cow<'static, str>>,
+    limit: usize,
     reading: Reading,
 ) -> Result<Vec<u8>, RpcError> {
     // Empty contents would say that the resource is there and holds nothing.
@@ -70,7 +75,9 @@ fn members(
         .into_iter()
         .map(|it| it.or(uri, mime_type))
         .collect();
-    let mut out = br#"{"contents":"#.to_vec();
-    out.extend_from_slice(crate::server::json(&contents).as_bytes());
-    Ok(out)
+    let contents = json(&contents);
+    if contents.len() > limit {
+        return Err(RpcError::too_large(contents.len(), limit));
+    }
+    Ok(format!(r#"{{"contents":{contents}"#).into_bytes())
 }

@@ -1,7 +1,10 @@
 //! What every result of an era carries, added in this one place.
 
-use super::Era;
+use super::{Era, META_SERVER, META_SUBSCRIPTION};
 use crate::rpc::write;
+
+/// The member that says a result is whole.
+pub(crate) const COMPLETE: &str = r#""resultType":"complete""#;
 
 /// How long clients may keep a list that they are not told about when it changes.
 const LIST_TTL_MS: &str = "300000";
@@ -9,6 +12,7 @@ const LIST_TTL_MS: &str = "300000";
 /// The members that close the results of one server.
 #[derive(Debug)]
 pub(crate) struct Stamp {
+    server_info: String,
     /// `_meta` with the server's name, and the brace behind it.
     modern_end: Vec<u8>,
 }
@@ -16,11 +20,14 @@ pub(crate) struct Stamp {
 impl Stamp {
     pub(crate) fn new(server_info: &str) -> Self {
         let mut modern_end = br#","_meta":{"#.to_vec();
-        write::string(&mut modern_end, "io.modelcontextprotocol/serverInfo");
+        write::string(&mut modern_end, META_SERVER);
         modern_end.push(b':');
         modern_end.extend_from_slice(server_info.as_bytes());
         modern_end.extend_from_slice(b"}}");
-        Self { modern_end }
+        Self {
+            server_info: server_info.to_owned(),
+            modern_end,
+        }
     }
 
     /// Closes a result object that already has a member.
@@ -57,8 +64,15 @@ impl Stamp {
 
     /// Writes a whole result that only agrees.
     pub(crate) fn agree(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#"{"resultType":"complete""#);
+        out.push(b'{');
+        out.extend_from_slice(COMPLETE.as_bytes());
         out.extend_from_slice(&self.modern_end);
+    }
+
+    /// The whole result that ends the subscription called `id`, as JSON.
+    pub(crate) fn subscription_end(&self, id: &str) -> String {
+        let info = &self.server_info;
+        format!(r#"{{{COMPLETE},"_meta":{{"{META_SUBSCRIPTION}":{id},"{META_SERVER}":{info}}}}}"#)
     }
 
     fn close_as(&self, era: Era, result_type: &str, out: &mut Vec<u8>) {

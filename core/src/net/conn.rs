@@ -224,15 +224,11 @@ impl Connection {
                         peer = Peer::Waits;
                     }
                 }
-                // Who says no more may still read. Where leaving means cancelling, that is found
-                // out by saying something.
-                Step::Received(Ok(None)) => {
-                    let probes = if rest.outlives_peer() { 0 } else { PROBES };
-                    peer = Peer::Silent { probes };
-                }
+                // Who says no more may still read; that is found out by saying something.
+                Step::Received(Ok(None)) => peer = Peer::Silent { probes: PROBES },
                 Step::Received(Err(_)) => return Err(self.abandoned(rest)),
                 Step::Drains => {
-                    if rest.drain(&mut self.out) {
+                    if rest.drain(&self.seat.service, &mut self.out) {
                         return Err(End::LastWord);
                     }
                     peer = Peer::Waits;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ninefold_runtime::spawn_local;
 use ninefold_runtime::stats::{Counter, Histogram};
 
+use super::acceptor::until_drain;
 use super::arena::Arenas;
 use crate::handle::ShardSessions;
 use crate::rest::Rest;
@@ -141,7 +142,8 @@ impl ShardSeat {
         let counted = Counted::one(&self.alone);
         let service = self.service.clone();
         let started = spawn_local(async move {
-            rest.alone(service).await;
+            // Nobody can come back to a node that ends.
+            until_drain(rest.alone(service)).await;
             drop(counted);
         });
         if let Err(error) = started {

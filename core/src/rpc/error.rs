@@ -87,6 +87,13 @@ impl RpcError {
         Self::new(200, Code::Internal, message)
     }
 
+    /// What a function of this server made is over its limit: HTTP 200.
+    pub(crate) fn too_large(found: usize, limit: usize) -> Self {
+        Self::failed(format!(
+            "the result of {found} bytes is over the limit of {limit}"
+        ))
+    }
+
     /// Modern era: the request needs a capability that the client did not declare.
     pub(crate) fn missing_capability(name: &str, capability: &serde_json::Value) -> Self {
         let data = serde_json::json!({"requiredCapabilities": capability});

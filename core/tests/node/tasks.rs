@@ -1,11 +1,11 @@
 //! Calls that go on as tasks, found from every shard.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{call, modern, modern_with};
+use crate::client::{call, in_session, modern, modern_with};
 use crate::local::{CUT_OFF, Local};
 use crate::target::eventually;
 
@@ -139,4 +139,21 @@ fn what_is_no_task_of_this_client_is_refused() {
     std::thread::sleep(Duration::from_millis(1100));
     let answer = node.ask(able("tasks/get", json!({"taskId": id})));
     assert_eq!(answer.refusal(), (200, Some(-32602)), "its time is over");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_tasks_nor_for_calls_whose_client_has_gone() {
+    let node = Local::with(2, |_| {});
+    begin(&node, "works", json!({"ms": 60_000}));
+    begin(&node, "confirms", json!({}));
+    let session = node.open_session();
+    let params = json!({"name": "works", "arguments": {"ms": 60_000}});
+    let mut client = node.connect();
+    client.send(in_session(&session, "tools/call", params));
+    node.until("answers_under_way", |answers| answers == 1.0);
+    drop(client);
+    node.until("answers_under_way", |answers| answers == 0.0);
+    let before = Instant::now();
+    assert_eq!(node.shutdown(), 0);
+    assert!(before.elapsed() < Duration::from_secs(5));
 }

@@ -161,6 +161,29 @@ fn what_cannot_be_read_is_an_error_of_its_era() {
 }
 
 #[test]
+fn what_is_too_large_is_not_sent() {
+    let limits = Limits {
+        content_bytes: 1024,
+        ..Limits::default()
+    };
+    let large = || "x".repeat(1025);
+    let node = Node::with(|builder| {
+        builder
+            .limits(limits)
+            .resource(Resource::new("test://large", "Large"), large)
+            .prompt("large", "Is large.", move |NoArguments {}| large())
+    });
+    for (method, params) in [
+        ("resources/read", json!({"uri": "test://large"})),
+        ("prompts/get", json!({"name": "large"})),
+    ] {
+        for answer in both(&node, method, &params) {
+            assert_eq!(answer["error"]["code"], -32603, "{method}");
+        }
+    }
+}
+
+#[test]
 fn prompts_are_listed_and_written_in_both_eras() {
     let node = Node::with(features);
     let [old, new] = both(&node, "prompts/list", &json!({}));
