@@ -279,3 +279,29 @@ impl Press {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Server;
+    use crate::tool::NoArguments;
+
+    #[test]
+    fn a_shard_that_was_away_finds_the_newest_edition_and_frees_the_others() {
+        let server = Server::builder("t", "1").build().unwrap();
+        let held = Held(server.edition());
+        assert!(held.newer().is_none());
+        // More than the stack has room for, if each edition dropped the next from within.
+        for _ in 0..20_000 {
+            let added = Features::new().tool("x", "", |NoArguments {}| ());
+            server.add(added).unwrap();
+            assert!(server.remove_tool("x"));
+        }
+        let newest = held.newer().unwrap();
+        assert!(newest.newer().is_none());
+        let second = Arc::downgrade(held.0.next.get().unwrap());
+        drop(held);
+        assert_eq!(second.strong_count(), 0);
+        assert_eq!(newest.catalog.tools.definitions().count(), 0);
+    }
+}
