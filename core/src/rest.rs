@@ -297,32 +297,22 @@ impl Rest {
         }
     }
 
-    /// Whether the answer has become a stream, so that signs of life can be sent.
-    pub fn is_stream(&self) -> bool {
-        self.stream.is_some()
-    }
-
     /// Whether only the end of the connection can end the answer.
     pub fn ends_with_connection(&self) -> bool {
         self.begun && !self.chunked
     }
 
-    /// Appends a sign of life.
-    pub fn keep_alive(&self, out: &mut Vec<u8>) {
-        if let Some(stream) = &self.stream {
-            stream.comment(out);
-        }
-    }
-
-    /// Says something, whether there is anything to say or not: to a peer that has gone, the next
-    /// word will fail.
-    pub fn probe(&mut self, service: &Service, out: &mut Vec<u8>) {
+    /// Appends a sign of life. An answer that has not begun becomes a stream by it: whoever stands
+    /// between takes long silence for the end, and to a peer that has gone the next word will fail.
+    pub fn keep_alive(&mut self, service: &Service, out: &mut Vec<u8>) {
         let link = match &self.left {
             Left::Calls { works, .. } => works.first().and_then(|it| it.talk().link().cloned()),
             Left::Listening(..) | Left::Feed(..) => None,
         };
         self.begin(service, link.as_ref(), out);
-        self.keep_alive(out);
+        if let Some(stream) = &self.stream {
+            stream.comment(out);
+        }
     }
 
     /// Whether this goes on when the peer has gone: in the legacy era, leaving is not cancelling.

@@ -195,22 +195,17 @@ impl Connection {
                 return Err(self.abandoned(rest));
             }
             self.out = send_buffer();
-            let quiet = self.quiet_for(&rest, peer);
+            let quiet = self.quiet_for(peer);
             let step = self.step(&mut rest, peer);
-            // Most calls are done soon and have no use for a timer.
-            let step = match quiet {
-                None => step.await,
-                Some(quiet) => timeout(quiet, step).await.unwrap_or(Step::Quiet),
-            };
+            let step = timeout(quiet, step).await.unwrap_or(Step::Quiet);
             match step {
                 Step::Said => {}
-                Step::Quiet => match &mut peer {
-                    Peer::Silent { probes } => {
+                Step::Quiet => {
+                    if let Peer::Silent { probes } = &mut peer {
                         *probes = probes.saturating_sub(1);
-                        rest.probe(&self.seat.service, &mut self.out);
                     }
-                    Peer::There | Peer::Waits => rest.keep_alive(&mut self.out),
-                },
+                    rest.keep_alive(&self.seat.service, &mut self.out);
+                }
                 Step::Ended(ended) => {
                     let close = rest.ends_with_connection();
                     if ended == Ended::Early {
@@ -238,13 +233,10 @@ impl Connection {
     }
 
     /// How long an answer that goes on may be without a word.
-    fn quiet_for(&self, rest: &Rest, peer: Peer) -> Option<Duration> {
+    fn quiet_for(&self, peer: Peer) -> Duration {
         match peer {
-            Peer::Silent { probes: 1.. } => Some(PROBE_EVERY),
-            _ if rest.is_stream() => {
-                Some(Duration::from_millis(self.limits().stream_keep_alive_ms))
-            }
-            _ => None,
+            Peer::Silent { probes: 1.. } => PROBE_EVERY,
+            _ => Duration::from_millis(self.limits().stream_keep_alive_ms),
         }
     }
 

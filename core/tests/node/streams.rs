@@ -76,6 +76,14 @@ fn a_stream_without_news_shows_that_it_lives() {
     let chunks: Vec<_> = std::iter::from_fn(|| client.chunk()).collect();
     let comments = chunks.iter().filter(|it| *it == ":\n\n").count();
     assert!((2..=7).contains(&comments), "{chunks:?}");
+    // A call that says nothing lives as well; a short one is still one body.
+    client.send(call("sleep", json!({"ms": 100})));
+    assert_eq!(client.stream_head().1["content-type"], "text/event-stream");
+    assert_eq!(client.chunk().as_deref(), Some(":\n\n"));
+    assert_eq!(text(&ticks(&mut client).1), "slept 100 ms");
+    assert_eq!(client.chunk(), None);
+    let answer = client.ask(call("sleep", json!({"ms": 1})));
+    assert_eq!(answer.field("content-type"), Some("application/json"));
 }
 
 #[test]
