@@ -52,7 +52,8 @@ impl Elicit {
     /// Asks for the members of `T`, a flat struct.
     pub fn form<T: JsonSchema>(message: impl Into<Cow<'static, str>>) -> Self {
         // A schema that was just written can be read.
-        let schema = serde_json::from_str(schema_of::<T>().get()).unwrap_or_default();
+        let mut schema: Value = serde_json::from_str(schema_of::<T>().get()).unwrap_or_default();
+        flatten(&mut schema);
         Self::form_of(message, schema)
     }
 
@@ -97,6 +98,29 @@ impl Elicit {
             (Kind::Url { url, .. }, Era::Modern) => {
                 json!({"mode": "url", "message": self.message, "url": url})
             }
+        }
+    }
+}
+
+/// Says of each field of a form what a client can show: one type, where an `Option` has two, and
+/// none of the number formats that only Rust knows. `required` says which fields may be absent.
+fn flatten(schema: &mut Value) {
+    for field in schema["properties"].as_object_mut().into_iter().flatten() {
+        let Some(field) = field.1.as_object_mut() else {
+            continue;
+        };
+        if let Some(Value::Array(types)) = field.get_mut("type") {
+            types.retain(|it| it != "null");
+            if let [one] = types.as_slice() {
+                let one = one.clone();
+                field.insert("type".into(), one);
+            }
+        }
+        if field
+            .get("type")
+            .is_some_and(|it| it == "integer" || it == "number")
+        {
+            field.remove("format");
         }
     }
 }
@@ -227,4 +251,50 @@ pub struct Root {
     pub uri: String,
     /// Its name, for people.
     pub name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_has_one_type_a_field() {
+        #[derive(JsonSchema)]
+        #[expect(dead_code, reason = "only its schema is looked at")]
+        struct Form {
+            /// Who.
+            name: String,
+            age: Option<u8>,
+            score: f64,
+            agreed: Option<bool>,
+        }
+        let params = Elicit::form::<Form>("Who?").params(Era::Modern);
+        let schema = &params["requestedSchema"];
+        assert_eq!(schema["type"], "object");
+        assert_eq!(schema["required"], json!(["name", "score"]));
+        let fields = &schema["properties"];
+        assert_eq!(
+            fields["name"],
+            json!({"type": "string", "description": "Who."})
+        );
+        assert_eq!(fields["age"]["type"], "integer");
+        assert_eq!(fields["score"], json!({"type": "number"}));
+        assert_eq!(fields["agreed"]["type"], "boolean");
+        assert!(fields["age"].get("format").is_none());
+    }
+
+    #[test]
+    fn questions_have_the_shapes_of_their_era() {
+        let url = || Elicit::url("Sign in", "https://example.com/", "7");
+        assert_eq!(url().params(Era::Legacy)["elicitationId"], "7");
+        assert!(url().params(Era::Modern).get("elicitationId").is_none());
+        let tools = Sample::new(9)
+            .user("?")
+            .system("Be brief.")
+            .tools(json!([]));
+        assert_eq!(tools.need(), Need::SampleTools);
+        let wanted = json!({"maxTokens": 9, "systemPrompt": "Be brief.", "tools": [],
+            "messages": [{"role": "user", "content": {"type": "text", "text": "?"}}]});
+        assert_eq!(tools.params(), wanted);
+    }
 }
