@@ -71,6 +71,10 @@ test *args:
 tidy:
     cargo test --package ninefold --test tidy
 
+# Race the mesh with many peers under random schedules (shuttle)
+shuttle:
+    cargo test --package ninefold-runtime --features shuttle --test shuttle_mesh
+
 # Explore the interleavings of the cross-shard mesh (loom)
 loom:
     LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2} RUSTFLAGS="--cfg ninefold_loom" \
