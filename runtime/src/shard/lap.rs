@@ -9,12 +9,14 @@ use std::cell::Cell;
 
 use crate::accounts::Entry;
 use crate::clock::Cycles;
+use crate::limits::TICK_TURNS;
 use crate::sched::{Class, Slot};
 
 use super::Shard;
 
-/// Runs in a lap.
-pub(super) const LAP_RUNS: usize = 16;
+/// Runs in a lap: those of a tick of turns with one message, so that one reading of the clock ends
+/// the lap and begins the next tick.
+pub(super) const LAP_RUNS: usize = TICK_TURNS as usize;
 
 /// Places for runs: those of a lap, and the open one behind them.
 const PLACES: usize = (LAP_RUNS + 1).next_power_of_two();
