@@ -360,7 +360,7 @@ pub(crate) fn prepare_process() {
 }
 
 impl Runtime {
-    /// Starts the shards and waits until each is primed.
+    /// Starts the shards and waits until each has.
     ///
     /// # Errors
     /// [`StartError`], which says what was wanted, what was found and what to do.

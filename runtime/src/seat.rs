@@ -51,8 +51,6 @@ impl Seat {
             }
         };
         executor.run(async move {
-            // The first sleep of an executor registers with membarrier and takes milliseconds.
-            glommio::timer::sleep(Duration::from_micros(100)).await;
             // In this order: the sentry is dropped after the shard and before the executor ends.
             let (_sentry, shard) = match self.enter(driver) {
                 Ok(both) => both,
