@@ -111,6 +111,16 @@ clients:
         .ci/clients/run
     fi
 
+# Run the conformance suite of the specification against a node of this tree
+conformance:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v npm >/dev/null; then
+        echo "skipped: npm absent (install node 18 or later)"
+    else
+        .ci/conformance
+    fi
+
 # Run what CI runs
 ci:
     .ci/run

@@ -63,6 +63,9 @@ pub(crate) struct Serve {
         env = "NINEFOLD_ADMIN"
     )]
     admin: SocketAddr,
+    /// Serve the features that a test suite expects, in place of the builtin tools.
+    #[arg(long, value_enum, value_name = "SUITE")]
+    pub(crate) fixtures: Option<Fixtures>,
     /// Serve no admin listener.
     #[arg(long, conflicts_with = "admin")]
     no_admin: bool,
@@ -104,6 +107,12 @@ pub(crate) struct Serve {
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Fixtures {
+    /// The conformance suite of the specification.
+    Conformance,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

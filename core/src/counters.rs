@@ -59,6 +59,10 @@ counters! {
     error_transport,
     /// Answers with -32001.
     error_session_not_found,
+    /// Answers with -32002.
+    error_resource_not_found,
+    /// Answers with -32021.
+    error_missing_capability,
     /// Answers with -32020.
     error_header_mismatch,
     /// Answers with -32022.
@@ -174,6 +178,8 @@ impl Counters {
             Code::Internal => &self.error_internal,
             Code::Transport => &self.error_transport,
             Code::SessionNotFound => &self.error_session_not_found,
+            Code::ResourceNotFound => &self.error_resource_not_found,
+            Code::MissingCapability => &self.error_missing_capability,
             Code::HeaderMismatch => &self.error_header_mismatch,
             Code::UnsupportedVersion => &self.error_unsupported_version,
         });

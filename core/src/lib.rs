@@ -23,7 +23,14 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod ask;
+mod catalog;
+mod changes;
+mod completion;
+pub mod content;
+pub mod context;
 pub mod counters;
+mod features;
 pub mod guard;
 mod handle;
 pub mod http;
@@ -31,12 +38,26 @@ pub mod limits;
 pub mod mcp;
 mod net;
 pub mod node;
+pub mod prompt;
+pub mod resource;
+pub mod rest;
+mod rfc3339;
 pub mod rpc;
 pub mod server;
 pub mod service;
 pub mod session;
+mod talk;
+mod task;
 pub mod tool;
+mod uri_template;
 
+pub use ask::{AskError, Elicit, Elicited, Sample, Sampled};
+pub use completion::Completing;
+pub use content::{Content, Contents, Icon};
+pub use context::{Context, Level};
+pub use features::Features;
 pub use node::{Node, NodeConfig, NodeError};
+pub use prompt::PromptMessage;
+pub use resource::{Resource, Template, Variables};
 pub use server::Server;
-pub use tool::{IntoToolResult, Json, NoArguments};
+pub use tool::{Info, IntoToolResult, Json, NoArguments};

@@ -118,6 +118,48 @@ limits! {
     /// Bytes that one tool result may hold.
     tool_output_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024,
         "tool result with isError";
+    /// Bytes of a request id that is a string, and of a progress token: both are kept while their
+    /// request is under way.
+    id_bytes: usize, Bytes = 1024, 64..=65_536, "400 with -32600; no progress is told";
+    /// Entries on one page of a list.
+    page_entries: usize, Count = 500, 1..=100_000, "the rest behind nextCursor";
+    /// Bytes of messages that may wait to be sent on one stream, a first one of any size apart.
+    stream_bytes: usize, Bytes = MIB, 1024..=256 * 1024 * 1024,
+        "progress and log messages are dropped, questions fail, a session's stream ends";
+    /// Time between two signs of life on a stream.
+    stream_keep_alive_ms: u64, Millis = 15 * SECOND, 10..=HOUR, "a comment is sent";
+    /// Time that a client is told to wait before it comes back to a stream that has ended.
+    stream_retry_ms: u64, Millis = SECOND, 1..=HOUR, "sent as retry";
+    /// Open streams of one shard: of sessions, and of subscriptions.
+    streams_per_shard: usize, Count = 16_384, 1..=1_048_576, "503 with Retry-After";
+    /// Calls, questions and streams of one shard that may wait for something from elsewhere.
+    waits_per_shard: usize, Count = 65_536, 1..=16_777_216,
+        "questions to clients fail, calls cannot be cancelled, streams get 503";
+    /// Legacy calls of one shard that may go on when their client has gone.
+    calls_alone_per_shard: usize, Count = 1024, 0..=1_048_576, "the call ends";
+    /// Events of one session that are kept for replay.
+    replay_count: usize, Count = 256, 1..=65_536, "the oldest are forgotten";
+    /// Bytes of events of one session that are kept for replay.
+    replay_bytes: usize, Bytes = 256 * KIB, 1024..=64 * 1024 * 1024, "the oldest are forgotten";
+    /// Resources that one session or one stream may subscribe to.
+    subscription_count: usize, Count = 256, 1..=65_536, "-32602";
+    /// Bytes of the URIs that one session or one stream may subscribe to, together.
+    subscription_bytes: usize, Bytes = 64 * KIB, 256..=16 * 1024 * 1024, "-32602";
+    /// Time that a client may take to answer a question of the server, in the legacy era.
+    client_answer_ms: u64, Millis = 300 * SECOND, 100..=24 * HOUR, "the question fails";
+    /// Time that the state of a call in rounds is good for, in the modern era.
+    request_state_ms: u64, Millis = 900 * SECOND, 100..=24 * HOUR, "-32602";
+    /// Bytes of answers that a call in rounds, or a task, may be given at once.
+    request_state_bytes: usize, Bytes = 64 * KIB, 256..=4 * 1024 * 1024, "-32602";
+    /// Tasks of one shard, running and remembered.
+    tasks_per_shard: usize, Count = 1000, 1..=1_048_576, "the call goes on as a call";
+    /// Bytes of results that the tasks of one shard may keep; looked at when a task begins.
+    task_bytes_per_shard: usize, Bytes = 256 * MIB, 1024..=68_719_476_736,
+        "the call goes on as a call";
+    /// Time from the beginning of a task until it is forgotten, and ended if it still runs.
+    task_ttl_ms: u64, Millis = HOUR, 1000..=24 * HOUR, "ended; then -32602";
+    /// Messages of one batch, which only sessions of 2025-03-26 may send.
+    batch_count: usize, Count = 64, 1..=4096, "400 with -32600";
     /// Longest sleep of the builtin tool `sleep`.
     sleep_tool_ms: u64, Millis = 30 * SECOND, 1..=HOUR, "tool result with isError";
     /// Most rounds of the builtin tool `hash`.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod fixtures;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command, LogFormat, Serve};
+use cli::{Cli, Command, Fixtures, LogFormat, Serve};
 use ninefold::{Node, Server, limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -48,9 +49,7 @@ fn serve(options: &Serve) -> Result<(), Failure> {
     start_logging(options);
     // Before any thread starts, so that no signal meets the default disposition.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let server = Server::builder("ninefold", env!("CARGO_PKG_VERSION"))
-        .builtin_tools(ninefold_runtime::clock::wall_clock)
-        .build()?;
+    let server = server(options)?;
     exit_on_second_signal()?;
     let node = Node::start(server, &options.config())?;
     announce(&node);
@@ -66,6 +65,19 @@ fn serve(options: &Serve) -> Result<(), Failure> {
         .into());
     }
     Ok(())
+}
+
+/// What is served: the builtin tools, or the fixtures of a suite.
+fn server(options: &Serve) -> Result<Server, Failure> {
+    let builder = Server::builder("ninefold", env!("CARGO_PKG_VERSION"));
+    let Some(Fixtures::Conformance) = options.fixtures else {
+        let clock = ninefold_runtime::clock::wall_clock;
+        return Ok(builder.builtin_tools(clock).build()?);
+    };
+    let changes = fixtures::Changes::default();
+    let server = fixtures::conformance(builder, &changes).build()?;
+    changes.apply_to(&server);
+    Ok(server)
 }
 
 /// Who asks twice does not want to wait for the drain.

@@ -15,7 +15,7 @@ use ninefold_runtime::{
 use crate::admin::{self, ShardStatus, Status};
 use crate::counters::Counters;
 use crate::guard::Guard;
-use crate::handle::{IdCodec, ShardSessions};
+use crate::handle::{Hub, Hubs, IdCodec, ShardSessions, ShardTasks};
 use crate::net::{self, NetStats, ShardSeat};
 use crate::server::Server;
 use crate::service::Service;
@@ -105,6 +105,7 @@ impl Node {
         require_free(config.listen)?;
         let runtime = Runtime::start(&config.runtime)?;
         let handle = runtime.handle();
+        let hubs = Arc::new(Hubs::new(handle.shards()));
         let (listeners, address) = bind_shards(config.listen, handle.shards())?;
         let admin = config.admin.map(bind_admin).transpose()?;
         let guard = guard(config, address);
@@ -114,7 +115,15 @@ impl Node {
                 net: Arc::default(),
                 counters: Arc::default(),
             };
-            start_shard(&handle, shard, listener, &status, &server, &guard, &codec);
+            start_shard(
+                &handle,
+                shard,
+                listener,
+                &status,
+                &server,
+                &guard,
+                (&codec, &hubs),
+            );
             shards.push(status);
         }
         let status = Status {
@@ -258,14 +267,23 @@ fn start_shard(
     status: &ShardStatus,
     server: &Server,
     guard: &Guard,
-    codec: &Arc<IdCodec>,
+    (codec, hubs): (&Arc<IdCodec>, &Arc<Hubs>),
 ) {
     let (stats, counters): (Arc<NetStats>, Arc<Counters>) =
         (status.net.clone(), status.counters.clone());
-    let (server, guard, codec) = (server.clone(), guard.clone(), codec.clone());
+    let (server, guard) = (server.clone(), guard.clone());
+    let (codec, hubs) = (codec.clone(), hubs.clone());
     let started = handle.spawn_on(shard, move || async move {
-        let sessions = ShardSessions::new(codec, server.limits());
-        let service = Service::new(server, guard).with_counters(counters);
+        let limits = server.limits();
+        let hub = match Hub::open(hubs, limits) {
+            Ok(hub) => hub,
+            Err(error) => return tracing::error!(%error, "a shard has no room for its hub"),
+        };
+        let tasks = Rc::new(ShardTasks::new(codec.clone(), limits));
+        let sessions = ShardSessions::new(codec, hub, limits);
+        let service = Service::new(server, guard)
+            .with_counters(counters)
+            .with_tasks(tasks);
         let seat = Rc::new(ShardSeat::new(service, sessions, stats));
         match TcpListener::from_std(listener) {
             Ok(listener) => net::accept(listener, seat).await,

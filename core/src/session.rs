@@ -1,8 +1,12 @@
 //! What the protocol needs from legacy sessions; the node implements it over actors.
 
 use std::future::Future;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use crate::mcp::Version;
+use crate::context::Level;
+use crate::mcp::{Capabilities, Version};
+use crate::tool::LocalBoxFuture;
 
 /// The id of a legacy session: visible ASCII, unguessable, routable by its issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +33,8 @@ pub struct SessionFacts {
     pub version: Version,
     /// Name of the client, at most 128 bytes.
     pub client: Box<str>,
+    /// What the client is able to do.
+    pub capabilities: Capabilities,
 }
 
 /// What a request needs to know about its session.
@@ -38,6 +44,22 @@ pub struct SessionView {
     pub version: Version,
     /// Whether `notifications/initialized` has arrived.
     pub initialized: bool,
+    /// What the client is able to do.
+    pub capabilities: Capabilities,
+    /// Least level of log messages that the client wants.
+    pub log_level: Level,
+}
+
+impl SessionView {
+    /// A session just opened with `facts`.
+    pub fn opened(facts: &SessionFacts) -> Self {
+        Self {
+            version: facts.version,
+            initialized: false,
+            capabilities: facts.capabilities,
+            log_level: Level::Info,
+        }
+    }
 }
 
 /// Why a session could not be had.
@@ -52,6 +74,84 @@ pub enum SessionError {
     /// The owner of the session did not answer in time: 503.
     #[error("Session is busy: try again later")]
     Unavailable,
+    /// The session has its stream already: 409.
+    #[error("Conflict: this session has a stream already")]
+    Conflict,
+    /// The session takes no more subscriptions: an error of the request.
+    #[error("Too many subscriptions in this session")]
+    Subscriptions,
+    /// These sessions have no streams: 405.
+    #[error("Sessions have no streams here")]
+    NoStreams,
+}
+
+/// What a request changes of its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `notifications/initialized` has arrived.
+    Initialized,
+    /// `logging/setLevel`.
+    LogLevel(Level),
+    /// `resources/subscribe`.
+    Subscribe(Box<str>),
+    /// `resources/unsubscribe`.
+    Unsubscribe(Box<str>),
+    /// `notifications/cancelled`: the request with this id, as JSON, is to end.
+    Cancel(Box<str>),
+}
+
+/// The client's answer to a request of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The result, as JSON.
+    Result(String),
+    /// An error.
+    Error {
+        /// JSON-RPC error code.
+        code: i64,
+        /// What the client said.
+        message: String,
+    },
+}
+
+/// A request of the server that is about to be sent.
+pub struct Expected {
+    /// Its id: unguessable, routable by its issuer.
+    pub id: String,
+    /// Resolves to the answer, or to `None` when none comes in time.
+    pub reply: LocalBoxFuture<'static, Option<Reply>>,
+}
+
+/// One event for a stream of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The id that `Last-Event-ID` names.
+    pub id: String,
+    /// The message, one line of JSON.
+    pub data: String,
+}
+
+/// A session's events as they come, for the stream that a GET has opened.
+pub trait Feed {
+    /// The next event; `None` at the end of the session.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>>;
+}
+
+/// The way from a call of a session back to that session. It stays on the shard of the call.
+pub trait SessionLink {
+    /// Prepares a request to the client; `None` when too many wait already.
+    fn expect(&self) -> Option<Expected>;
+
+    /// Names a stream of this session, for the ids of its events.
+    fn name_stream(&self) -> String;
+
+    /// Keeps an event of the stream `stream`, so that it can be replayed; passes it on, if the
+    /// client has come back for that stream. `last` says that the stream ends with it.
+    fn record(&self, stream: &str, event: Event, last: bool);
+
+    /// Tells that the request with the id `request`, as JSON, is under way; resolves when the
+    /// client cancels it.
+    fn begin(&self, request: &str) -> LocalBoxFuture<'static, ()>;
 }
 
 /// Access to the legacy sessions of the node. The futures stay on the shard that asked.
@@ -62,9 +162,37 @@ pub trait Sessions {
     /// Finds a session and counts this as use of it.
     fn check(&self, id: &str) -> impl Future<Output = Result<SessionView, SessionError>>;
 
-    /// Records `notifications/initialized`.
-    fn initialized(&self, id: &str) -> impl Future<Output = Result<(), SessionError>>;
+    /// Changes a session, which counts as use of it.
+    fn change(
+        &self,
+        id: &str,
+        change: Change,
+    ) -> impl Future<Output = Result<SessionView, SessionError>>;
 
     /// Ends a session.
     fn close(&self, id: &str) -> impl Future<Output = Result<(), SessionError>>;
+
+    /// The way back to the session `id` for a call of it; none where calls only answer.
+    fn link(&self, id: &str) -> Option<Rc<dyn SessionLink>> {
+        let _ = id;
+        None
+    }
+
+    /// Takes the client's answer to the request `request` of the session `id`; false when nobody
+    /// waits for it.
+    fn reply(&self, id: &str, request: &str, reply: Reply) -> impl Future<Output = bool> {
+        let _ = (id, request, reply);
+        std::future::ready(false)
+    }
+
+    /// Opens the stream of the session `id`, or that of an earlier request after the event
+    /// `after`.
+    fn attach(
+        &self,
+        id: &str,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Box<dyn Feed>, SessionError>> {
+        let _ = (id, after);
+        std::future::ready(Err(SessionError::NoStreams))
+    }
 }

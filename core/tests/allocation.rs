@@ -15,9 +15,9 @@ use bumpalo::Bump;
 use ninefold::Server;
 use ninefold::guard::Guard;
 use ninefold::http::{Parser, Progress};
-use ninefold::mcp::Version;
+use ninefold::mcp::{Capabilities, Version};
 use ninefold::service::Service;
-use ninefold::session::{SessionError, SessionFacts, SessionId, SessionView, Sessions};
+use ninefold::session::{Change, SessionError, SessionFacts, SessionId, SessionView, Sessions};
 
 /// One session that is always there.
 struct Open;
@@ -28,14 +28,15 @@ impl Sessions for Open {
     }
 
     async fn check(&self, _: &str) -> Result<SessionView, SessionError> {
-        Ok(SessionView {
+        Ok(SessionView::opened(&SessionFacts {
             version: Version::V2025_11_25,
-            initialized: true,
-        })
+            client: Box::default(),
+            capabilities: Capabilities::default(),
+        }))
     }
 
-    async fn initialized(&self, _: &str) -> Result<(), SessionError> {
-        Ok(())
+    async fn change(&self, id: &str, _: Change) -> Result<SessionView, SessionError> {
+        self.check(id).await
     }
 
     async fn close(&self, _: &str) -> Result<(), SessionError> {

@@ -18,7 +18,7 @@ use ninefold::guard::Guard;
 use ninefold::http::{Parser, Progress as Framing};
 use ninefold::limits::Limits;
 use ninefold::service::Service;
-use ninefold::session::{SessionError, SessionFacts, SessionId, SessionView, Sessions};
+use ninefold::session::{Change, SessionError, SessionFacts, SessionId, SessionView, Sessions};
 use ninefold_runtime::clock::wall_clock;
 use ninefold_runtime::{
     Actor, Address, Context, Handler, Message, SpawnOptions, sleep, spawn_actor, yield_now,
@@ -179,7 +179,7 @@ impl Sessions for NoSessions {
         Err(SessionError::Unknown)
     }
 
-    async fn initialized(&self, _: &str) -> Result<(), SessionError> {
+    async fn change(&self, _: &str, _: Change) -> Result<SessionView, SessionError> {
         Err(SessionError::Unknown)
     }
 

@@ -2,20 +2,28 @@
 //!
 //! A request crosses the mesh once to ask whether its session lives; its body stays where it is.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ninefold_runtime::clock;
 use ninefold_runtime::{
-    Actor, Address, CallError, Context, Handler, Message, SpawnOptions, spawn_actor,
+    Actor, ActorId, Address, CallError, Context, Handler, Message, SpawnOptions, clock, spawn_actor,
 };
+use serde_json::json;
 
+use super::hub::{Hub, Parcel, SlotRef};
 use super::id::{IdCodec, Route, Secret};
+use super::link::{Link, SessionFeed};
+use super::streams::Streams;
+use crate::changes::{List, News};
 use crate::limits::Limits;
 use crate::mcp::Version;
-use crate::session::{SessionError, SessionFacts, SessionId, SessionView, Sessions};
+use crate::session::{
+    Change, Event, Feed, Reply, SessionError, SessionFacts, SessionId, SessionLink, SessionView,
+    Sessions,
+};
 
 /// Messages that may wait for one session; a client with more in flight is told to wait.
 const MAILBOX: u32 = 256;
@@ -23,10 +31,9 @@ const MAILBOX: u32 = 256;
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a request wants of its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Want {
     Check,
-    Initialized,
+    Change(Change),
     Close,
 }
 
@@ -36,8 +43,8 @@ struct Ask {
 }
 
 impl Message for Ask {
-    /// `None` to whoever does not know the secret.
-    type Reply = Option<SessionView>;
+    /// Who does not know the secret is told that there is no such session.
+    type Reply = Result<SessionView, SessionError>;
 }
 
 /// The idle clock of a session.
@@ -47,30 +54,152 @@ impl Message for Reap {
     type Reply = ();
 }
 
-struct Session {
-    secret: Secret,
-    version: Version,
-    initialized: bool,
-    used_ns: u64,
-    idle_ns: u64,
-    _seat: Seat,
+/// A request of the session is under way, and can be cancelled through `slot`.
+pub(super) struct Begin {
+    pub(super) secret: Secret,
+    /// Its id, as JSON.
+    pub(super) request: Box<str>,
+    pub(super) slot: SlotRef,
 }
 
+impl Message for Begin {
+    type Reply = ();
+}
+
+/// It is not any more.
+pub(super) struct End(pub(super) SlotRef);
+
+impl Message for End {
+    type Reply = ();
+}
+
+/// An event of a request's stream, to be kept.
+pub(super) struct Record {
+    pub(super) secret: Secret,
+    pub(super) stream: Box<str>,
+    pub(super) event: Event,
+    pub(super) last: bool,
+}
+
+impl Message for Record {
+    type Reply = ();
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.event.data.len()
+    }
+}
+
+/// A GET wants to read a stream.
+struct Attach {
+    secret: Secret,
+    after: Option<Box<str>>,
+    slot: SlotRef,
+}
+
+impl Message for Attach {
+    type Reply = Result<(), SessionError>;
+}
+
+/// It does not any more.
+pub(super) struct Detach(pub(super) SlotRef);
+
+impl Message for Detach {
+    type Reply = ();
+}
+
+/// What the server offers has changed.
+struct Heard(Arc<News>);
+
+impl Message for Heard {
+    type Reply = ();
+}
+
+pub(super) struct Session {
+    secret: Secret,
+    view: SessionView,
+    used_ns: u64,
+    idle_ns: u64,
+    hub: Rc<Hub>,
+    streams: Streams,
+    under_way: Vec<(Box<str>, SlotRef)>,
+    subscribed: BTreeSet<Box<str>>,
+    subscribed_max: usize,
+    subscribed_bytes_max: usize,
+    seat: Seat,
+}
+
+/// The sessions of a shard that are to be told of changes: those that have had a stream.
+type Ears = Rc<RefCell<BTreeSet<(u32, u32)>>>;
+
 /// Counts a session as open while it exists, however it ends.
-struct Seat(Rc<Cell<usize>>);
+struct Seat {
+    open: Rc<Cell<usize>>,
+    ears: Ears,
+    ear: Option<(u32, u32)>,
+}
 
 impl Seat {
-    fn take(open: &Rc<Cell<usize>>, limit: usize) -> Option<Self> {
+    fn take(open: &Rc<Cell<usize>>, limit: usize, ears: &Ears) -> Option<Self> {
         (open.get() < limit).then(|| {
             open.set(open.get() + 1);
-            Seat(open.clone())
+            Seat {
+                open: open.clone(),
+                ears: ears.clone(),
+                ear: None,
+            }
         })
+    }
+
+    /// From now on the session hears of changes.
+    fn listen(&mut self, at: ActorId) {
+        let (_, index, generation) = at.to_parts();
+        self.ear = Some((index, generation));
+        self.ears.borrow_mut().insert((index, generation));
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.open.set(self.open.get() - 1);
+        if let Some(ear) = self.ear {
+            self.ears.borrow_mut().remove(&ear);
+        }
+    }
+}
+
+impl Session {
+    fn change(&mut self, change: Change) -> Result<(), SessionError> {
+        match change {
+            Change::Initialized => self.view.initialized = true,
+            Change::LogLevel(level) => self.view.log_level = level,
+            Change::Subscribe(uri) => {
+                let bytes: usize = self.subscribed.iter().map(|it| it.len()).sum();
+                let room = self.subscribed.len() < self.subscribed_max
+                    && bytes + uri.len() <= self.subscribed_bytes_max;
+                if !room && !self.subscribed.contains(&uri) {
+                    return Err(SessionError::Subscriptions);
+                }
+                self.subscribed.insert(uri);
+            }
+            Change::Unsubscribe(uri) => {
+                self.subscribed.remove(&uri);
+            }
+            Change::Cancel(request) => {
+                let named = |(name, _): &&(Box<str>, SlotRef)| *name == request;
+                for (_, slot) in self.under_way.iter().filter(named) {
+                    self.hub.post(*slot, Parcel::Cancel);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what depends on the session.
+    fn end(&mut self) {
+        self.streams.end(&self.hub);
+        for (_, slot) in self.under_way.drain(..) {
+            self.hub.post(slot, Parcel::Cancel);
+        }
     }
 }
 
@@ -81,26 +210,34 @@ impl Actor for Session {
 }
 
 impl Handler<Ask> for Session {
-    fn handle(&mut self, ask: Ask, context: &mut Context<'_, Self>) -> Option<SessionView> {
+    fn handle(
+        &mut self,
+        ask: Ask,
+        context: &mut Context<'_, Self>,
+    ) -> Result<SessionView, SessionError> {
         if !self.secret.matches(ask.secret) {
-            return None;
+            return Err(SessionError::Unknown);
         }
         self.used_ns = clock::monotonic_ns();
         match ask.want {
             Want::Check => {}
-            Want::Initialized => self.initialized = true,
-            Want::Close => context.stop(),
+            Want::Change(change) => self.change(change)?,
+            Want::Close => {
+                self.end();
+                context.stop();
+            }
         }
-        Some(SessionView {
-            version: self.version,
-            initialized: self.initialized,
-        })
+        Ok(self.view)
     }
 }
 
 impl Handler<Reap> for Session {
     fn handle(&mut self, _: Reap, context: &mut Context<'_, Self>) {
-        let unused_ns = clock::monotonic_ns().saturating_sub(self.used_ns);
+        let now_ns = clock::monotonic_ns();
+        if self.streams.are_read() || !self.under_way.is_empty() {
+            self.used_ns = now_ns;
+        }
+        let unused_ns = now_ns.saturating_sub(self.used_ns);
         if unused_ns >= self.idle_ns {
             tracing::debug!(
                 unused_s = unused_ns / 1_000_000_000,
@@ -113,21 +250,96 @@ impl Handler<Reap> for Session {
     }
 }
 
+impl Handler<Begin> for Session {
+    fn handle(&mut self, begin: Begin, _: &mut Context<'_, Self>) {
+        if self.secret.matches(begin.secret) {
+            self.under_way.push((begin.request, begin.slot));
+        }
+    }
+}
+
+impl Handler<End> for Session {
+    fn handle(&mut self, End(slot): End, _: &mut Context<'_, Self>) {
+        self.under_way.retain(|(_, it)| !it.is(&slot));
+        self.used_ns = clock::monotonic_ns();
+    }
+}
+
+impl Handler<Record> for Session {
+    fn handle(&mut self, record: Record, _: &mut Context<'_, Self>) {
+        if self.secret.matches(record.secret) {
+            let Record {
+                stream,
+                event,
+                last,
+                ..
+            } = record;
+            self.streams.record(&self.hub, &stream, event, last);
+        }
+    }
+}
+
+impl Handler<Attach> for Session {
+    fn handle(
+        &mut self,
+        attach: Attach,
+        context: &mut Context<'_, Self>,
+    ) -> Result<(), SessionError> {
+        let Attach {
+            secret,
+            after,
+            slot,
+        } = attach;
+        if !self.secret.matches(secret) {
+            return Err(SessionError::Unknown);
+        }
+        self.used_ns = clock::monotonic_ns();
+        self.seat.listen(context.id());
+        let primes = self.view.version >= Version::V2025_11_25;
+        self.streams
+            .attach(&self.hub, after.as_deref(), slot, primes)
+    }
+}
+
+impl Handler<Detach> for Session {
+    fn handle(&mut self, Detach(slot): Detach, _: &mut Context<'_, Self>) {
+        self.used_ns = clock::monotonic_ns();
+        self.streams.detach(&slot);
+    }
+}
+
+impl Handler<Heard> for Session {
+    fn handle(&mut self, Heard(news): Heard, _: &mut Context<'_, Self>) {
+        for list in List::ALL.into_iter().filter(|&list| news.has(list)) {
+            self.streams.notify(&self.hub, list.method(), None);
+        }
+        for uri in &news.updated {
+            if self.subscribed.contains(&**uri) {
+                let params = json!({"uri": &**uri});
+                let method = "notifications/resources/updated";
+                self.streams.notify(&self.hub, method, Some(params));
+            }
+        }
+    }
+}
+
 /// The sessions as one shard sees them: opens its own, finds everybody's.
 pub(crate) struct ShardSessions {
     codec: Arc<IdCodec>,
+    hub: Rc<Hub>,
     open: Rc<Cell<usize>>,
-    limit: usize,
-    idle: Duration,
+    ears: Ears,
+    limits: Limits,
 }
 
 impl ShardSessions {
-    pub(crate) fn new(codec: Arc<IdCodec>, limits: &Limits) -> Self {
+    pub(crate) fn new(codec: Arc<IdCodec>, hub: Rc<Hub>, limits: &Limits) -> Self {
         Self {
             codec,
+            hub,
             open: Rc::default(),
-            limit: limits.sessions_per_shard,
-            idle: Duration::from_millis(limits.session_idle_ms),
+            ears: Rc::default(),
+            limits: limits.clone(),
         }
     }
 
@@ -136,7 +348,18 @@ impl ShardSessions {
         self.open.get()
     }
 
-    async fn ask(&self, id: &str, want: Want) -> Result<SessionView, SessionError> {
+    /// Tells the sessions of this shard what has changed.
+    pub(crate) fn hear(&self, news: News) {
+        let news = Arc::new(news);
+        let (shard, ears) = (self.hub.shard(), self.ears.borrow().clone());
+        for (index, generation) in ears {
+            let session = Address::<Session>::from_parts(shard, index, generation);
+            // A session without room for it is so busy that its client will look anyway.
+            let _ = session.map(|session| session.cast(Heard(news.clone())));
+        }
+    }
+
+    fn find(&self, id: &str) -> Result<(Address<Session>, Secret), SessionError> {
         let (route, secret) = self.codec.decode(id).ok_or(SessionError::Unknown)?;
         let Route {
             shard,
@@ -145,25 +368,44 @@ impl ShardSessions {
         } = route;
         let session = Address::<Session>::from_parts(shard, index, generation)
             .ok_or(SessionError::Unavailable)?;
-        match session.call(Ask { secret, want }, ANSWER_WITHIN).await {
-            Ok(Some(view)) => Ok(view),
-            Ok(None) | Err(CallError::Closed(_) | CallError::Stopped) => Err(SessionError::Unknown),
-            Err(_) => Err(SessionError::Unavailable),
-        }
+        Ok((session, secret))
+    }
+
+    async fn ask(&self, id: &str, want: Want) -> Result<SessionView, SessionError> {
+        let (session, secret) = self.find(id)?;
+        answered(session.call(Ask { secret, want }, ANSWER_WITHIN).await)
+    }
+}
+
+/// What an answer, or that there is none, says of a session.
+fn answered<T, M>(
+    answer: Result<Result<T, SessionError>, CallError<M>>,
+) -> Result<T, SessionError> {
+    match answer {
+        Ok(answer) => answer,
+        Err(CallError::Closed(_) | CallError::Stopped) => Err(SessionError::Unknown),
+        Err(_) => Err(SessionError::Unavailable),
     }
 }
 
 impl Sessions for ShardSessions {
     async fn open(&self, facts: SessionFacts) -> Result<SessionId, SessionError> {
-        let seat = Seat::take(&self.open, self.limit).ok_or(SessionError::Full)?;
+        let limits = &self.limits;
+        let seat = Seat::take(&self.open, limits.sessions_per_shard, &self.ears);
+        let seat = seat.ok_or(SessionError::Full)?;
         let secret = Secret::fresh().map_err(|_| SessionError::Unavailable)?;
         let session = Session {
             secret,
-            version: facts.version,
-            initialized: false,
+            view: SessionView::opened(&facts),
             used_ns: clock::monotonic_ns(),
-            idle_ns: u64::try_from(self.idle.as_nanos()).unwrap_or(u64::MAX),
-            _seat: seat,
+            idle_ns: limits.session_idle_ms.saturating_mul(1_000_000),
+            hub: self.hub.clone(),
+            streams: Streams::new(limits),
+            under_way: Vec::new(),
+            subscribed: BTreeSet::new(),
+            subscribed_max: limits.subscription_count,
+            subscribed_bytes_max: limits.subscription_bytes,
+            seat,
         };
         let options = SpawnOptions {
             capacity: MAILBOX,
@@ -187,11 +429,42 @@ impl Sessions for ShardSessions {
         self.ask(id, Want::Check).await
     }
 
-    async fn initialized(&self, id: &str) -> Result<(), SessionError> {
-        self.ask(id, Want::Initialized).await.map(drop)
+    async fn change(&self, id: &str, change: Change) -> Result<SessionView, SessionError> {
+        self.ask(id, Want::Change(change)).await
     }
 
     async fn close(&self, id: &str) -> Result<(), SessionError> {
         self.ask(id, Want::Close).await.map(drop)
+    }
+
+    fn link(&self, id: &str) -> Option<Rc<dyn SessionLink>> {
+        let (session, secret) = self.find(id).ok()?;
+        Some(Rc::new(Link {
+            hub: self.hub.clone(),
+            codec: self.codec.clone(),
+            session,
+            secret,
+            answer_within: Duration::from_millis(self.limits.client_answer_ms),
+        }))
+    }
+
+    async fn reply(&self, _session: &str, request: &str, reply: Reply) -> bool {
+        let Some((route, secret)) = self.codec.decode(request) else {
+            return false;
+        };
+        self.hub
+            .post(SlotRef { route, secret }, Parcel::Reply(reply))
+    }
+
+    async fn attach(&self, id: &str, after: Option<&str>) -> Result<Box<dyn Feed>, SessionError> {
+        let (session, secret) = self.find(id)?;
+        let slot = self.hub.slot().ok_or(SessionError::Full)?;
+        let attach = Attach {
+            secret,
+            after: after.map(Into::into),
+            slot: slot.at(),
+        };
+        answered(session.call(attach, ANSWER_WITHIN).await)?;
+        Ok(Box::new(SessionFeed { session, slot }))
     }
 }

@@ -12,7 +12,7 @@ use super::HttpError;
 pub enum Method {
     /// `POST`: one JSON-RPC message.
     Post,
-    /// `GET`.
+    /// `GET`: the stream of a legacy session.
     Get,
     /// `DELETE`: end of a legacy session.
     Delete,
@@ -94,6 +94,7 @@ pub struct HeadIndex {
     protocol_version: Span,
     mcp_method: Span,
     mcp_name: Span,
+    last_event_id: Span,
     accept: Accept,
     content_type: ContentType,
     keep_alive: bool,
@@ -104,6 +105,7 @@ pub struct HeadIndex {
 /// One request head, borrowed from the receive buffer; field values are raw bytes without
 /// surrounding white space.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Head<'a> {
     /// Request method.
     pub method: Method,
@@ -129,6 +131,23 @@ pub struct Head<'a> {
     pub keep_alive: bool,
     /// 0 or 1: the x of HTTP/1.x.
     pub minor_version: u8,
+    /// `Last-Event-ID`.
+    pub last_event_id: Option<&'a [u8]>,
+    /// The head as it came.
+    raw: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// The values of every field called `name`, found by reading the head again: for rare fields.
+    pub fn fields(&self, name: &str) -> Vec<&'a [u8]> {
+        let lines = self.raw.split(|&byte| byte == b'\n').skip(1);
+        let value = |line: &'a [u8]| {
+            let colon = memchr::memchr(b':', line)?;
+            let named = line[..colon].eq_ignore_ascii_case(name.as_bytes());
+            named.then(|| line[colon + 1..].trim_ascii())
+        };
+        lines.filter_map(value).collect()
+    }
 }
 
 impl HeadIndex {
@@ -147,6 +166,8 @@ impl HeadIndex {
             content_type: self.content_type,
             keep_alive: self.keep_alive,
             minor_version: self.minor_version,
+            last_event_id: self.last_event_id.get(head),
+            raw: head,
         }
     }
 
@@ -204,6 +225,7 @@ impl Fields {
             protocol_version: Span::ABSENT,
             mcp_method: Span::ABSENT,
             mcp_name: Span::ABSENT,
+            last_event_id: Span::ABSENT,
             accept: Accept::default(),
             content_type: ContentType::Absent,
             keep_alive: true,
@@ -242,6 +264,9 @@ impl Fields {
                     return Err(HttpError::Duplicate("Content-Type"));
                 }
                 index.content_type = content_type(value);
+            }
+            13 if is("last-event-id") => {
+                once(&mut index.last_event_id, value, head, "Last-Event-ID")?;
             }
             14 if is("mcp-session-id") => {
                 once(&mut index.session, value, head, "Mcp-Session-Id")?;

@@ -9,6 +9,7 @@ mod error;
 mod head;
 mod parser;
 pub mod response;
+pub(crate) mod sse;
 
 pub use error::HttpError;
 pub use head::{Accept, ContentType, Head, HeadIndex, Method};

@@ -33,7 +33,7 @@ impl Connection {
         }
     }
 
-    fn field(self) -> &'static [u8] {
+    pub(super) fn field(self) -> &'static [u8] {
         match self {
             Self::Keep => b"",
             Self::KeepTold => b"Connection: keep-alive\r\n",
@@ -148,6 +148,7 @@ fn status_line(status: u16) -> &'static [u8] {
         404 => b"HTTP/1.1 404 Not Found\r\n",
         405 => b"HTTP/1.1 405 Method Not Allowed\r\n",
         406 => b"HTTP/1.1 406 Not Acceptable\r\n",
+        409 => b"HTTP/1.1 409 Conflict\r\n",
         408 => b"HTTP/1.1 408 Request Timeout\r\n",
         413 => b"HTTP/1.1 413 Content Too Large\r\n",
         414 => b"HTTP/1.1 414 URI Too Long\r\n",

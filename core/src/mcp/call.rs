@@ -1,51 +1,53 @@
-//! `tools/call` and `tools/list`, which differ between the eras by their stamp alone.
+//! `tools/call`, which differs between the eras by its stamp and its rounds alone.
 
 use std::fmt::Display;
-use std::time::Duration;
 
-use ninefold_runtime::panics::{Caught, catch};
+use ninefold_runtime::panics::catch;
 
-use super::Era;
+use super::dispatch::{Asker, Flow, Opener};
+use super::work::{Kind, Made, Work, panicked};
 use crate::counters::bump;
 use crate::rpc::{Id, RpcError, Value, write};
 use crate::service::Service;
-use crate::tool::{Call, LocalBoxFuture, ResultWriter, Started, Stopped, ToolResult, to_end};
+use crate::tool::{Call, ResultWriter, Started};
 
-/// Calls the tool that `params` names and writes the whole answer.
-pub(crate) async fn call(
+/// Calls the tool that `params` names, and writes the whole answer if it is done at once.
+pub(crate) fn call(
     service: &Service,
-    era: Era,
+    asker: &Asker<'_>,
     id: Id<'_>,
     params: Value<'_>,
     out: &mut Vec<u8>,
-) -> Result<(), RpcError> {
-    let [name, arguments] = params
-        .pick(["name", "arguments"])
+) -> Result<Flow, RpcError> {
+    let [name, arguments, responses, state] = params
+        .pick(["name", "arguments", "inputResponses", "requestState"])
         .map_err(|key| RpcError::invalid_params(format!("Invalid params: duplicate {key}")))?;
     let Some(Value::Str(name)) = name else {
         return Err(RpcError::invalid_params(
             "Invalid params: name must be a string",
         ));
     };
-    let arguments = match arguments.unwrap_or_default() {
-        Value::Null => Value::Object(&[]),
-        object @ Value::Object(_) => object,
-        _ => {
-            return Err(RpcError::invalid_params(
-                "Invalid params: arguments must be an object",
-            ));
-        }
-    };
+    let arguments = arguments_of(arguments)?;
     let server = service.server();
-    let Some(tool) = server.registry().find(name) else {
+    let edition = service.edition();
+    let Some(entry) = edition.catalog.tools.find(name) else {
         let name: String = name.chars().take(64).collect();
         return Err(RpcError::invalid_params(format!("Unknown tool: {name}")));
     };
+    if let Some(mirror) = &asker.mirror {
+        mirror.check_params(&entry.mirrored, arguments)?;
+    }
+    let opener = Opener::new(service, asker, "tools/call", params, [responses, state])?;
+    let beginning = out.len();
     write::open_result(out, id);
     let start = out.len();
     let mut result = ResultWriter::new(out);
-    let started = catch(|| tool.start(Call { arguments }, &mut result));
-    match started.map_err(|caught| panicked(service, name, &caught))? {
+    let call = Call {
+        arguments,
+        make_context: &|| opener.context(),
+    };
+    let started = catch(|| entry.tool.start(call, &mut result));
+    match started.map_err(|caught| panicked(service, Kind::Tool, name, &caught))? {
         Started::Finished => result.finish(),
         Started::Refused => {
             result.finish();
@@ -53,48 +55,36 @@ pub(crate) async fn call(
             service.log_refusal(200, &format_args!("arguments of tool {name:?} do not fit"));
         }
         Started::Running(future) => {
-            out.truncate(start);
-            run(service, name, future, out).await?;
+            out.truncate(beginning);
+            let future = async {
+                match future.await.into_members() {
+                    Ok(members) => Made::Members(members),
+                    Err(caught) => Made::Panicked(caught),
+                }
+            };
+            let work = Work::new(id, Kind::Tool, name, &opener, Box::pin(future));
+            return Ok(Flow::Goes(Box::new(work)));
         }
     }
     limit_output(service, name, start, out);
-    server.stamp().close(era, out);
+    server.stamp().close(asker.era, out);
     out.push(b'}');
-    Ok(())
+    Ok(Flow::Done)
 }
 
-/// Waits for a tool that is a future, within its deadline.
-async fn run(
-    service: &Service,
-    tool: &str,
-    future: LocalBoxFuture<'static, ToolResult>,
-    out: &mut Vec<u8>,
-) -> Result<(), RpcError> {
-    let deadline = Duration::from_millis(service.server().limits().tool_deadline_ms);
-    match to_end(future, deadline, service.sleep()).await {
-        Ok(members) => out.extend_from_slice(&members),
-        Err(Stopped::Panicked(caught)) => return Err(panicked(service, tool, &caught)),
-        Err(Stopped::Late) => {
-            bump(&service.counters().tool_late);
-            tracing::warn!(tool, ?deadline, "tool stopped at its deadline");
-            fail(
-                out,
-                &format_args!("the tool did not finish within {deadline:?}"),
-            );
-        }
+/// The `arguments` of a request: an object, empty if absent.
+pub(super) fn arguments_of(arguments: Option<Value<'_>>) -> Result<Value<'_>, RpcError> {
+    match arguments.unwrap_or_default() {
+        Value::Null => Ok(Value::Object(&[])),
+        object @ Value::Object(_) => Ok(object),
+        _ => Err(RpcError::invalid_params(
+            "Invalid params: arguments must be an object",
+        )),
     }
-    Ok(())
 }
 
-/// The cause stays in the log: to a client it would be a look inside.
-fn panicked(service: &Service, tool: &str, caught: &Caught) -> RpcError {
-    bump(&service.counters().tool_panic);
-    let Caught { message, place, .. } = caught;
-    tracing::error!(tool, %message, %place, "tool panicked");
-    RpcError::internal()
-}
-
-fn limit_output(service: &Service, tool: &str, start: usize, out: &mut Vec<u8>) {
+/// Replaces the result that begins at `start` if it is over its limit.
+pub(super) fn limit_output(service: &Service, tool: &str, start: usize, out: &mut Vec<u8>) {
     let (found, limit) = (
         out.len() - start,
         service.server().limits().tool_output_bytes,
@@ -110,25 +100,9 @@ fn limit_output(service: &Service, tool: &str, start: usize, out: &mut Vec<u8>) 
     }
 }
 
-fn fail(out: &mut Vec<u8>, why: &impl Display) {
+/// Writes the members of a result that is an error.
+pub(super) fn fail(out: &mut Vec<u8>, why: &impl Display) {
     let mut result = ResultWriter::new(out);
     result.fail(why);
     result.finish();
-}
-
-/// Writes the list of tools; there is one page, so no cursor can be valid.
-pub(crate) fn list(
-    service: &Service,
-    era: Era,
-    id: Id<'_>,
-    params: Value<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), RpcError> {
-    if !matches!(params.get("cursor"), None | Some(Value::Null)) {
-        return Err(RpcError::invalid_params("Invalid params: unknown cursor"));
-    }
-    write::open_result(out, id);
-    out.extend_from_slice(service.server().tools_list(era));
-    out.push(b'}');
-    Ok(())
 }

@@ -12,11 +12,13 @@ const PREFIX: &[u8] = b"=?base64?";
 const SUFFIX: &[u8] = b"?=";
 
 /// What HTTP carries beside a modern message; absent on transports without headers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Mirror<'a> {
     pub(crate) version: Option<&'a [u8]>,
     pub(crate) method: Option<&'a [u8]>,
     pub(crate) name: Option<&'a [u8]>,
+    /// All values of any other field, by its name in lower case.
+    pub(crate) fields: &'a dyn Fn(&str) -> Vec<&'a [u8]>,
 }
 
 impl Mirror<'_> {
@@ -39,11 +41,34 @@ impl Mirror<'_> {
         }
     }
 
+    /// Compares each `Mcp-Param-*` that a tool asks for with the argument that it mirrors. An
+    /// argument that is absent or null is mirrored by no header.
+    pub(crate) fn check_params(
+        &self,
+        mirrored: &[Mirrored],
+        arguments: Value<'_>,
+    ) -> Result<(), RpcError> {
+        for Mirrored { header, path } in mirrored {
+            let argument = path.iter().try_fold(arguments, |it, key| it.get(key));
+            let values = (self.fields)(header);
+            let same = match (argument.unwrap_or_default(), values.as_slice()) {
+                (Value::Null, []) => true,
+                (Value::Null, _) | (_, [] | [_, _, ..]) => false,
+                (argument, [value]) => equal(argument, &decode(value)?),
+            };
+            if !same {
+                return Err(mismatch("Mcp-Param header does not match its argument"));
+            }
+        }
+        Ok(())
+    }
+
     /// Compares `Mcp-Name` with the member that `method` mirrors, if it mirrors one.
     pub(crate) fn check_name(&self, method: &str, params: Value<'_>) -> Result<(), RpcError> {
         let member = match method {
             "tools/call" | "prompts/get" => "name",
             "resources/read" => "uri",
+            "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
             _ => return Ok(()),
         };
         let Some(header) = self.name else {
@@ -54,6 +79,75 @@ impl Mirror<'_> {
             _ => Err(mismatch("Mcp-Name does not match the name in the body")),
         }
     }
+}
+
+/// Whether the text of a header says what an argument is; integers are compared as numbers.
+fn equal(argument: Value<'_>, text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return false;
+    };
+    match argument {
+        Value::Str(it) => it == text,
+        Value::Bool(it) => text == if it { "true" } else { "false" },
+        Value::Int(it) => text.parse() == Ok(it) || text.parse() == Ok(it as f64),
+        Value::Uint(it) => text.parse() == Ok(it),
+        Value::Float(it) => text.parse() == Ok(it),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// An argument that clients repeat in a header, for the eyes of proxies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mirrored {
+    /// Name of the header, in lower case.
+    header: String,
+    /// Members from the arguments down to the one that is mirrored.
+    path: Vec<String>,
+}
+
+/// The arguments that `schema` wants mirrored (`x-mcp-header`); the error says what is wrong with
+/// such a wish. Only properties of properties can be found, whatever else a schema may hold.
+pub(crate) fn mirrored(schema: &str) -> Result<Vec<Mirrored>, &'static str> {
+    const KEY: &str = "x-mcp-header";
+    if !schema.contains(KEY) {
+        return Ok(Vec::new());
+    }
+    let root: serde_json::Value = serde_json::from_str(schema).map_err(|_| "no JSON")?;
+    let mut found: Vec<Mirrored> = Vec::new();
+    let mut open = vec![(&root, Vec::new())];
+    while let Some((object, path)) = open.pop() {
+        for (name, property) in object["properties"].as_object().into_iter().flatten() {
+            let path: Vec<_> = path.iter().chain([name]).cloned().collect();
+            if let Some(wanted) = property.get(KEY) {
+                let token = wanted
+                    .as_str()
+                    .filter(|it| is_token(it))
+                    .ok_or("not a token")?;
+                let header = format!("mcp-param-{}", token.to_ascii_lowercase());
+                if !matches!(
+                    property["type"].as_str(),
+                    Some("string" | "integer" | "boolean")
+                ) {
+                    return Err("only strings, integers and booleans can be mirrored");
+                }
+                if found.iter().any(|it| it.header == header) {
+                    return Err("two arguments under one header");
+                }
+                found.push(Mirrored {
+                    header,
+                    path: path.clone(),
+                });
+            }
+            open.push((property, path));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether `text` can be part of the name of a header (RFC 9110, 5.6.2).
+fn is_token(text: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(valid)
 }
 
 pub(crate) fn mismatch(what: &'static str) -> RpcError {
@@ -88,6 +182,7 @@ mod tests {
             version: None,
             method: None,
             name: Some(header.as_bytes()),
+            fields: &|_| Vec::new(),
         };
         let members = [("name", Value::Str(name))];
         mirror
@@ -117,5 +212,76 @@ mod tests {
         assert!(!check("=?base64?SGVs bG8=?=", "Hello"));
         assert!(!check("=?base64?SGVsbG9=?=", "Hello"));
         assert!(!check("=?BASE64?SGVsbG8=?=", "Hello"));
+    }
+
+    #[test]
+    fn arguments_and_their_headers_agree() {
+        let schema = r#"{"properties":{"region":{"type":"string","x-mcp-header":"Region"},
+            "deep":{"properties":{"n":{"type":"integer","x-mcp-header":"N"}}}}}"#;
+        let mirrored = mirrored(schema).unwrap();
+        assert_eq!(mirrored.len(), 2);
+        let check = |region: Value<'_>, n: Value<'_>, headers: &[(&str, &'static str)]| {
+            let fields = |name: &str| {
+                let named = headers.iter().filter(|(it, _)| *it == name);
+                named.map(|(_, value)| value.as_bytes()).collect()
+            };
+            let mirror = Mirror {
+                version: None,
+                method: None,
+                name: None,
+                fields: &fields,
+            };
+            let deep = [("n", n)];
+            let arguments = [("region", region), ("deep", Value::Object(&deep))];
+            mirror
+                .check_params(&mirrored, Value::Object(&arguments))
+                .is_ok()
+        };
+        let (region, n) = ("mcp-param-region", "mcp-param-n");
+        let text = Value::Str("Hello");
+        assert!(check(text, Value::Null, &[(region, "Hello")]));
+        assert!(check(text, Value::Null, &[(region, "=?base64?SGVsbG8=?=")]));
+        assert!(check(
+            Value::Str(""),
+            Value::Int(42),
+            &[(region, ""), (n, "42.0")]
+        ));
+        assert!(check(Value::Null, Value::Null, &[]));
+        assert!(!check(text, Value::Null, &[]));
+        assert!(!check(text, Value::Null, &[(region, "hello")]));
+        assert!(!check(
+            text,
+            Value::Null,
+            &[(region, "Hello"), (region, "Hello")]
+        ));
+        assert!(!check(text, Value::Null, &[(region, "=?base64?SGVsbG8?=")]));
+        assert!(!check(Value::Null, Value::Null, &[(region, "Hello")]));
+        assert!(!check(Value::Null, Value::Int(42), &[(n, "43")]));
+    }
+
+    #[test]
+    fn wishes_that_cannot_be_met_are_named() {
+        for (schema, good) in [
+            (r#"{"properties":{"a":{"type":"string"}}}"#, true),
+            (
+                r#"{"properties":{"a":{"type":"number","x-mcp-header":"A"}}}"#,
+                false,
+            ),
+            (
+                r#"{"properties":{"a":{"type":"string","x-mcp-header":""}}}"#,
+                false,
+            ),
+            (
+                r#"{"properties":{"a":{"type":"string","x-mcp-header":"A B"}}}"#,
+                false,
+            ),
+            (
+                r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},
+                    "b":{"type":"string","x-mcp-header":"a"}}}"#,
+                false,
+            ),
+        ] {
+            assert_eq!(mirrored(schema).is_ok(), good, "{schema}");
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! The legacy era: `initialize`, then requests of a session, up to 2025-11-25.
 
-use super::{Era, Version, call};
-use crate::rpc::{Code, Id, Params, RpcError, Value, write};
+use std::rc::Rc;
+
+use super::dispatch::{self, Asker, Flow, bad_level};
+use super::{Capabilities, Era, Version, work};
+use crate::context::Level;
+use crate::rpc::{Id, Params, Response, RpcError, Value, write};
 use crate::service::Service;
-use crate::session::SessionFacts;
+use crate::session::{Change, Reply, SessionFacts, SessionLink, SessionView};
 
 /// Longest client name that a session remembers.
 const CLIENT_NAME_BYTES: usize = 128;
@@ -18,9 +22,9 @@ pub(crate) fn hello(params: Value<'_>) -> Result<SessionFacts, RpcError> {
     let Some(Value::Str(requested)) = version else {
         return refuse("Invalid params: protocolVersion must be a string");
     };
-    if !matches!(capabilities, Some(Value::Object(_))) {
+    let Some(capabilities @ Value::Object(_)) = capabilities else {
         return refuse("Invalid params: capabilities must be an object");
-    }
+    };
     let text = |key| client.and_then(|it| it.get(key)).and_then(Value::as_str);
     let (Some(name), Some(_)) = (text("name"), text("version")) else {
         return refuse("Invalid params: clientInfo must have a name and a version");
@@ -29,6 +33,7 @@ pub(crate) fn hello(params: Value<'_>) -> Result<SessionFacts, RpcError> {
     Ok(SessionFacts {
         version: Version::negotiate(requested),
         client,
+        capabilities: Capabilities::read(capabilities),
     })
 }
 
@@ -44,20 +49,97 @@ pub(crate) fn welcome(service: &Service, id: Id<'_>, version: Version, out: &mut
 }
 
 /// Answers one request of a session.
-pub(crate) async fn answer(
+pub(crate) fn answer(
     service: &Service,
+    session: SessionView,
+    link: &dyn Fn() -> Option<Rc<dyn SessionLink>>,
     id: Id<'_>,
     request: Params<'_>,
     out: &mut Vec<u8>,
-) -> Result<(), RpcError> {
-    match request.method {
-        "tools/call" => call::call(service, Era::Legacy, id, request.params, out).await,
-        "tools/list" => call::list(service, Era::Legacy, id, request.params, out),
-        "ping" => {
-            write::open_result(out, id);
-            out.extend_from_slice(b"{}}");
-            Ok(())
-        }
-        _ => Err(RpcError::new(200, Code::MethodNotFound, "Method not found")),
+) -> Result<Flow, RpcError> {
+    if request.method == "ping" {
+        agree(id, out);
+        return Ok(Flow::Done);
     }
+    let asker = Asker {
+        era: Era::Legacy,
+        capabilities: session.capabilities,
+        log_level: Some(session.log_level),
+        meta: request.meta,
+        mirror: None,
+        link,
+    };
+    dispatch::answer(service, &asker, id, request, out)
+}
+
+/// Writes an answer that says nothing but yes.
+pub(crate) fn agree(id: Id<'_>, out: &mut Vec<u8>) {
+    write::open_result(out, id);
+    out.extend_from_slice(b"{}}");
+}
+
+/// What `request` changes of its session, if that is all it does.
+pub(crate) fn change(service: &Service, request: Params<'_>) -> Result<Option<Change>, RpcError> {
+    let Params { method, params, .. } = request;
+    let uri = || match params.get("uri") {
+        _ if !service.server().declared().resources => Err(RpcError::no_method(Era::Legacy)),
+        Some(Value::Str(uri)) => Ok(uri),
+        _ => Err(RpcError::invalid_params(
+            "Invalid params: uri must be a string",
+        )),
+    };
+    Ok(Some(match method {
+        "logging/setLevel" => {
+            let level = params.get("level").and_then(Value::as_str);
+            Change::LogLevel(level.and_then(Level::parse).ok_or_else(bad_level)?)
+        }
+        "resources/subscribe" => {
+            let uri = uri()?;
+            if service.edition().catalog.reader(uri).is_none() {
+                return Err(RpcError::no_resource(Era::Legacy, uri));
+            }
+            Change::Subscribe(uri.into())
+        }
+        "resources/unsubscribe" => Change::Unsubscribe(uri()?.into()),
+        _ => return Ok(None),
+    }))
+}
+
+/// What a notification changes of its session; others are taken and have no effect.
+pub(crate) fn noted(note: Params<'_>) -> Option<Change> {
+    match note.method {
+        "notifications/initialized" => Some(Change::Initialized),
+        "notifications/cancelled" => {
+            let id = Id::read(note.params.get("requestId")?)?;
+            Some(Change::Cancel(work::json(id).into()))
+        }
+        _ => None,
+    }
+}
+
+/// The request that a response answers, and what the client says; `None` when it names none that
+/// could be ours.
+pub(crate) fn reply(response: Response<'_>) -> Option<(&str, Reply)> {
+    let Some(Id::Str(request)) = response.id else {
+        return None;
+    };
+    let reply = match response.outcome {
+        Ok(result) => {
+            let mut text = Vec::new();
+            write::value(&mut text, result, false);
+            Reply::Result(String::from_utf8(text).ok()?)
+        }
+        Err(error) => Reply::Error {
+            code: match error.get("code") {
+                Some(Value::Int(code)) => code,
+                _ => 0,
+            },
+            message: error
+                .get("message")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        },
+    };
+    Some((request, reply))
 }

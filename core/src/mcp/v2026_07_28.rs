@@ -3,31 +3,90 @@
 //! Checks run in the one order that satisfies every conformance probe: header present, `_meta`
 //! complete, both equal, version implemented, mirrors equal, method known, parameters.
 
+use super::dispatch::{self, Asker, Flow, bad_level};
 use super::headers::{Mirror, mismatch};
-use super::{Era, META_CAPABILITIES, META_VERSION, MODERN, Version, call};
+use super::{
+    Capabilities, Era, META_CAPABILITIES, META_LOG_LEVEL, META_VERSION, MODERN, Version, listen,
+};
+use crate::context::Level;
 use crate::rpc::{Code, Id, Params, RpcError, Value, write};
 use crate::service::Service;
+use crate::task::{EXTENSION, Want};
 
 /// Answers one request. `mirror` holds the headers beside it, on transports that have headers.
-pub(crate) async fn answer(
+pub(crate) fn answer<'a>(
     service: &Service,
     id: Id<'_>,
-    request: Params<'_>,
-    mirror: Option<Mirror<'_>>,
+    request: Params<'a>,
+    mirror: Option<Mirror<'a>>,
     out: &mut Vec<u8>,
-) -> Result<(), RpcError> {
-    admit(request, mirror)?;
+) -> Result<Flow, RpcError> {
+    let capabilities = admit(request, mirror)?;
     match request.method {
-        "tools/call" => call::call(service, Era::Modern, id, request.params, out).await,
-        "tools/list" => call::list(service, Era::Modern, id, request.params, out),
         "server/discover" => {
             write::open_result(out, id);
             out.extend_from_slice(service.server().discovery());
             out.push(b'}');
-            Ok(())
+            Ok(Flow::Done)
         }
-        _ => Err(RpcError::new(404, Code::MethodNotFound, "Method not found")),
+        "tasks/get" | "tasks/update" | "tasks/cancel" if service.server().declared().tasks => {
+            let limit = service.server().limits().request_state_bytes;
+            ask_task(Capabilities::read(capabilities), request, limit)
+        }
+        "subscriptions/listen" => listen::listen(service, id, request.params).map(Flow::Listens),
+        _ => {
+            let level = request.meta.and_then(|meta| meta.get(META_LOG_LEVEL));
+            let log_level = match level {
+                None | Some(Value::Null) => None,
+                Some(level) => {
+                    let level = level.as_str().and_then(Level::parse);
+                    Some(level.ok_or_else(bad_level)?)
+                }
+            };
+            let asker = Asker {
+                era: Era::Modern,
+                capabilities: Capabilities::read(capabilities),
+                log_level,
+                meta: request.meta,
+                mirror,
+                link: &|| None,
+            };
+            dispatch::answer(service, &asker, id, request, out)
+        }
     }
+}
+
+/// Reads what a request wants of a task.
+fn ask_task(
+    client: Capabilities,
+    request: Params<'_>,
+    answer_bytes: usize,
+) -> Result<Flow, RpcError> {
+    if !client.tasks {
+        let missing = serde_json::json!({"extensions": {EXTENSION: {}}});
+        return Err(RpcError::missing_capability("tasks", &missing));
+    }
+    let refuse = |what: &'static str| Err(RpcError::invalid_params(what));
+    let params = request.params;
+    let Some(Value::Str(id)) = params.get("taskId") else {
+        return refuse("Invalid params: taskId must be a string");
+    };
+    let want = match request.method {
+        "tasks/get" => Want::Get,
+        "tasks/cancel" => Want::Cancel,
+        _ => match params.get("inputResponses") {
+            Some(answers @ Value::Object(_)) => {
+                let mut text = Vec::new();
+                write::value(&mut text, answers, false);
+                if text.len() > answer_bytes {
+                    return refuse("Invalid params: inputResponses over the limit of bytes");
+                }
+                Want::Update(String::from_utf8(text).unwrap_or_default())
+            }
+            _ => return refuse("Invalid params: inputResponses must be an object"),
+        },
+    };
+    Ok(Flow::Asks(id.to_owned(), want))
 }
 
 /// Checks one notification; every method is accepted, none has an effect here.
@@ -49,11 +108,12 @@ pub(crate) fn accept(notification: Params<'_>, mirror: Option<Mirror<'_>>) -> Re
     named.map_or(Ok(()), implemented)
 }
 
-fn admit(request: Params<'_>, mirror: Option<Mirror<'_>>) -> Result<(), RpcError> {
+/// The capabilities of the client, once everything that every request must hold is there.
+fn admit<'a>(request: Params<'a>, mirror: Option<Mirror<'_>>) -> Result<Value<'a>, RpcError> {
     if mirror.is_some_and(|mirror| mirror.version.is_none()) {
         return Err(mismatch("MCP-Protocol-Version is missing"));
     }
-    let version = metadata(request.meta)?;
+    let (version, capabilities) = metadata(request.meta)?;
     if let Some(mirror) = mirror {
         mirror.check_version(version)?;
     }
@@ -62,11 +122,11 @@ fn admit(request: Params<'_>, mirror: Option<Mirror<'_>>) -> Result<(), RpcError
         mirror.check_method(request.method)?;
         mirror.check_name(request.method, request.params)?;
     }
-    Ok(())
+    Ok(capabilities)
 }
 
-/// The version that `_meta` names, once all that it must hold is there.
-fn metadata(meta: Option<Value<'_>>) -> Result<&str, RpcError> {
+/// The version and the capabilities that `_meta` names, once all that it must hold is there.
+fn metadata(meta: Option<Value<'_>>) -> Result<(&str, Value<'_>), RpcError> {
     let refuse = |what: &'static str| {
         Err(RpcError::new(
             400,
@@ -78,7 +138,12 @@ fn metadata(meta: Option<Value<'_>>) -> Result<&str, RpcError> {
         return refuse("_meta is missing");
     };
     match meta.pick([META_VERSION, META_CAPABILITIES]) {
-        Ok([Some(Value::Str(version)), Some(Value::Object(_))]) => Ok(version),
+        Ok(
+            [
+                Some(Value::Str(version)),
+                Some(capabilities @ Value::Object(_)),
+            ],
+        ) => Ok((version, capabilities)),
         Ok([Some(Value::Str(_)), _]) => {
             refuse("_meta io.modelcontextprotocol/clientCapabilities must be an object")
         }

@@ -21,7 +21,11 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// at once.
 pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
     let mut logged_ns = 0;
-    if spawn_local(publish(seat.clone())).is_err() {
+    let publishing = spawn_local(publish(seat.clone()));
+    if publishing
+        .and_then(|()| spawn_local(listen(seat.clone())))
+        .is_err()
+    {
         return;
     }
     while let Some(accepted) = until_drain(listener.accept()).await {
@@ -63,6 +67,15 @@ async fn publish(seat: Rc<ShardSeat>) {
         seat.publish();
     }
     seat.publish();
+}
+
+/// Passes changes of what the server offers on to the streams and sessions of the shard.
+async fn listen(seat: Rc<ShardSeat>) {
+    let ear = seat.service.server().attach();
+    while let Some(news) = until_drain(std::future::poll_fn(|cx| ear.poll(cx))).await {
+        seat.service.spread(&news);
+        seat.sessions.hear(news);
+    }
 }
 
 /// The output of `future`, or `None` once the runtime drains.

@@ -1,11 +1,14 @@
 //! One connection: receive, frame, answer, in order, each step with a deadline.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ninefold_runtime::net::{RecvBuf, TcpStream, recycle_buffer, send_buffer};
-use ninefold_runtime::{clock, is_draining, timeout, yield_now};
+use ninefold_runtime::{clock, draining, is_draining, timeout, yield_now};
 
 use super::ShardSeat;
 use super::acceptor::until_drain;
@@ -13,11 +16,18 @@ use super::inbox::Inbox;
 use crate::http::response::CONTINUE;
 use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
 use crate::limits::Limits;
+use crate::rest::{Ended, Rest};
 
 /// Answers of pipelined requests are gathered up to this many bytes before they are sent.
 const SEND_BATCH_BYTES: usize = 64 << 10;
 /// Requests answered before other tasks of the shard get their turn.
 const REQUESTS_A_TURN: u32 = 16;
+/// How often, and how many times, a peer that says no more is tried: the first word to one that has
+/// gone is answered by a reset, and a later one then fails.
+const PROBES: u8 = 3;
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// A peer whose answer goes on is read until so much waits to be looked at.
+const PIPELINED_BYTES: usize = 64 << 10;
 /// After a refusal, so much of what the peer still sends is read and dropped, so that the refusal
 /// is not lost in a reset.
 const LINGER_BYTES: usize = 1 << 20;
@@ -29,6 +39,28 @@ enum End {
     Closed,
     /// What is in the output is the last word.
     LastWord,
+}
+
+/// How a peer stands while its answer goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// It may send more, or go.
+    There,
+    /// It has sent enough for now, or the node drains.
+    Waits,
+    /// It says no more, but may read; so many probes are left to find out.
+    Silent { probes: u8 },
+}
+
+/// What happened to an answer that goes on.
+enum Step {
+    /// There is something to be sent.
+    Said,
+    /// There was nothing to be sent for a while.
+    Quiet,
+    Ended(Ended),
+    Received(io::Result<Option<RecvBuf>>),
+    Drains,
 }
 
 /// The task behind one connection.
@@ -127,7 +159,7 @@ impl Connection {
         }
         let seat = &*self.seat;
         let arena = seat.arenas.take();
-        let close = {
+        let (close, rest) = {
             let (head, body) = frame.split(self.inbox.bytes());
             let respond = seat
                 .service
@@ -135,7 +167,8 @@ impl Connection {
             // The state of the request lives in its arena, so that the connection's own state
             // stays small while it is idle.
             let respond = bumpalo::boxed::Box::pin_in(respond, &arena);
-            respond.await.close
+            let outcome = respond.await;
+            (outcome.close, outcome.rest)
         };
         let emptying = clock::cycles();
         seat.arenas.give(arena);
@@ -145,7 +178,109 @@ impl Connection {
         self.awaited = None;
         self.inbox.consume(frame.consumed());
         self.count_gathered();
+        let close = match rest {
+            // Few answers have a rest, and an idle connection must not hold room for it.
+            Some(rest) => Box::pin(self.finish(*rest)).await? || close,
+            None => close,
+        };
         if close { Err(End::LastWord) } else { Ok(()) }
+    }
+
+    /// Sends the rest of an answer as it comes; true when the connection must end behind it.
+    async fn finish(&mut self, mut rest: Rest) -> Result<bool, End> {
+        let _under_way = self.seat.answer_under_way();
+        let mut peer = Peer::There;
+        loop {
+            if let Err(_gone) = self.send_out().await {
+                return Err(self.abandoned(rest));
+            }
+            self.out = send_buffer();
+            let quiet = self.quiet_for(&rest, peer);
+            let step = self.step(&mut rest, peer);
+            // Most calls are done soon and have no use for a timer.
+            let step = match quiet {
+                None => step.await,
+                Some(quiet) => timeout(quiet, step).await.unwrap_or(Step::Quiet),
+            };
+            match step {
+                Step::Said => {}
+                Step::Quiet => match &mut peer {
+                    Peer::Silent { probes } => {
+                        *probes = probes.saturating_sub(1);
+                        rest.probe(&self.seat.service, &mut self.out);
+                    }
+                    Peer::There | Peer::Waits => rest.keep_alive(&mut self.out),
+                },
+                Step::Ended(ended) => {
+                    let close = rest.ends_with_connection();
+                    if ended == Ended::Early {
+                        self.seat.go_on_alone(rest);
+                    }
+                    return Ok(close);
+                }
+                Step::Received(Ok(Some(buffer))) => {
+                    self.take_in(Ok(Some(buffer)))?;
+                    if self.inbox.bytes().len() > PIPELINED_BYTES {
+                        peer = Peer::Waits;
+                    }
+                }
+                // Who says no more may still read. Where leaving means cancelling, that is found
+                // out by saying something.
+                Step::Received(Ok(None)) => {
+                    let probes = if rest.outlives_peer() { 0 } else { PROBES };
+                    peer = Peer::Silent { probes };
+                }
+                Step::Received(Err(_)) => return Err(self.abandoned(rest)),
+                Step::Drains => {
+                    if rest.drain(&mut self.out) {
+                        return Err(End::LastWord);
+                    }
+                    peer = Peer::Waits;
+                }
+            }
+        }
+    }
+
+    /// How long an answer that goes on may be without a word.
+    fn quiet_for(&self, rest: &Rest, peer: Peer) -> Option<Duration> {
+        match peer {
+            Peer::Silent { probes: 1.. } => Some(PROBE_EVERY),
+            _ if rest.is_stream() => {
+                Some(Duration::from_millis(self.limits().stream_keep_alive_ms))
+            }
+            _ => None,
+        }
+    }
+
+    /// The peer has gone before its answer was whole.
+    fn abandoned(&self, rest: Rest) -> End {
+        if rest.outlives_peer() {
+            self.seat.go_on_alone(rest);
+        }
+        End::Closed
+    }
+
+    /// What happens next while an answer goes on.
+    async fn step(&mut self, rest: &mut Rest, peer: Peer) -> Step {
+        let (stream, out, service) = (&mut self.stream, &mut self.out, &*self.seat.service);
+        let mut receive = pin!(stream.receive());
+        let mut drain = pin!(draining());
+        poll_fn(|cx| {
+            if let Poll::Ready(ended) = rest.poll(service, cx, out) {
+                return Poll::Ready(Step::Ended(ended));
+            }
+            if !out.is_empty() {
+                return Poll::Ready(Step::Said);
+            }
+            if peer != Peer::There {
+                return Poll::Pending;
+            }
+            if let Poll::Ready(received) = receive.as_mut().poll(cx) {
+                return Poll::Ready(Step::Received(received));
+            }
+            drain.as_mut().poll(cx).map(|()| Step::Drains)
+        })
+        .await
     }
 
     fn refuse(&mut self, error: HttpError) -> End {

@@ -1,12 +1,15 @@
 //! What the connections of one shard share.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use ninefold_runtime::spawn_local;
 use ninefold_runtime::stats::{Counter, Histogram};
 
 use super::arena::Arenas;
 use crate::handle::ShardSessions;
+use crate::rest::Rest;
 use crate::service::Service;
 
 /// Counts of a shard's connections, read by the control plane.
@@ -22,6 +25,8 @@ pub(crate) struct NetStats {
     pub(crate) idle_closed: Counter,
     /// Connections whose peer did not take its answer in time.
     pub(crate) slow_readers: Counter,
+    /// Answers that go on: calls under way, streams.
+    pub(crate) answers: Counter,
     /// Legacy sessions open now.
     pub(crate) sessions: Counter,
     /// Arenas that requests hold now.
@@ -61,6 +66,12 @@ impl NetStats {
             self.slow_readers.get(),
         );
         f(
+            "answers_under_way",
+            true,
+            "Answers that go on: calls under way, streams.",
+            self.answers.get(),
+        );
+        f(
             "sessions_open",
             true,
             "Legacy sessions open now.",
@@ -83,7 +94,7 @@ impl NetStats {
 
 /// The service, the sessions and the arenas of one shard.
 pub(crate) struct ShardSeat {
-    pub(crate) service: Service,
+    pub(crate) service: Rc<Service>,
     pub(crate) sessions: ShardSessions,
     pub(crate) arenas: Arenas,
     pub(crate) stats: Arc<NetStats>,
@@ -91,27 +102,77 @@ pub(crate) struct ShardSeat {
     pub(crate) gathered: Cell<usize>,
     /// Connections open now.
     pub(crate) open: Cell<usize>,
+    /// Answers that go on.
+    answers: Rc<Cell<usize>>,
+    /// Calls that go on without their client.
+    alone: Rc<Cell<usize>>,
 }
 
 impl ShardSeat {
     pub(crate) fn new(service: Service, sessions: ShardSessions, stats: Arc<NetStats>) -> Self {
         Self {
-            service,
+            service: Rc::new(service),
             sessions,
             arenas: Arenas::default(),
             stats,
             gathered: Cell::new(0),
             open: Cell::new(0),
+            answers: Rc::default(),
+            alone: Rc::default(),
+        }
+    }
+
+    /// Counts an answer that goes on.
+    pub(super) fn answer_under_way(&self) -> Counted {
+        Counted::one(&self.answers)
+    }
+
+    /// Lets the calls of `rest` go on without their client, which may come back for their stream;
+    /// beyond the limit they end here.
+    pub(super) fn go_on_alone(&self, rest: Rest) {
+        let limit = self.service.server().limits().calls_alone_per_shard;
+        if self.alone.get() >= limit {
+            tracing::warn!(
+                limit,
+                "a call ended with its client: too many go on without one"
+            );
+            return;
+        }
+        let counted = Counted::one(&self.alone);
+        let service = self.service.clone();
+        let started = spawn_local(async move {
+            rest.alone(service).await;
+            drop(counted);
+        });
+        if let Err(error) = started {
+            tracing::warn!(%error, "a call ended with its client");
         }
     }
 
     /// Copies the levels that only this shard knows to where the control plane reads them.
     pub(crate) fn publish(&self) {
         self.stats.connections.set(self.open.get() as u64);
+        self.stats.answers.set(self.answers.get() as u64);
         self.stats.sessions.set(self.sessions.open_count() as u64);
         self.stats.arenas_in_use.set(self.arenas.in_use() as u64);
         self.stats
             .arena_pooled_bytes
             .set(self.arenas.pooled_bytes() as u64);
+    }
+}
+
+/// Counts something for as long as it lives, however it ends.
+pub(super) struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn one(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }

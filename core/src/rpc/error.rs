@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::mcp::Era;
+
 /// Error codes on the wire, both eras.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
@@ -20,8 +22,12 @@ pub enum Code {
     Transport = -32000,
     /// Legacy era: no such session.
     SessionNotFound = -32001,
+    /// Legacy era: no such resource.
+    ResourceNotFound = -32002,
     /// Modern era: a header is missing or contradicts the body.
     HeaderMismatch = -32020,
+    /// Modern era: the client did not declare a capability that the request needs.
+    MissingCapability = -32021,
     /// Modern era: a version this node does not implement.
     UnsupportedVersion = -32022,
 }
@@ -74,5 +80,44 @@ impl RpcError {
             Code::Internal,
             "Internal error: the request failed on the server",
         )
+    }
+
+    /// What a function of this server says went wrong: HTTP 200.
+    pub fn failed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(200, Code::Internal, message)
+    }
+
+    /// Modern era: the request needs a capability that the client did not declare.
+    pub(crate) fn missing_capability(name: &str, capability: &serde_json::Value) -> Self {
+        let data = serde_json::json!({"requiredCapabilities": capability});
+        Self {
+            data: Some(data.to_string()),
+            ..Self::new(
+                400,
+                Code::MissingCapability,
+                format!("Missing required client capability: {name}"),
+            )
+        }
+    }
+
+    /// A resource that does not exist, in the words of its era.
+    pub(crate) fn no_resource(era: Era, uri: &str) -> Self {
+        let code = match era {
+            Era::Legacy => Code::ResourceNotFound,
+            Era::Modern => Code::InvalidParams,
+        };
+        Self {
+            data: Some(serde_json::json!({"uri": uri}).to_string()),
+            ..Self::new(200, code, "Resource not found")
+        }
+    }
+
+    /// A method that does not exist, in the words of its era.
+    pub(crate) fn no_method(era: Era) -> Self {
+        let status = match era {
+            Era::Legacy => 200,
+            Era::Modern => 404,
+        };
+        Self::new(status, Code::MethodNotFound, "Method not found")
     }
 }

@@ -14,7 +14,7 @@ pub enum Id<'a> {
 }
 
 impl<'a> Id<'a> {
-    fn read(value: Value<'a>) -> Option<Self> {
+    pub(crate) fn read(value: Value<'a>) -> Option<Self> {
         match value {
             Value::Int(it) => Some(Self::Int(it)),
             Value::Uint(it) => Some(Self::Uint(it)),
@@ -43,7 +43,16 @@ pub enum Message<'a> {
     /// Wants none.
     Notification(Params<'a>),
     /// Answers a request of ours.
-    Response,
+    Response(Response<'a>),
+}
+
+/// The answer to a request of ours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Response<'a> {
+    /// The id of the request, if it could be read.
+    pub id: Option<Id<'a>>,
+    /// The result, or the error.
+    pub outcome: Result<Value<'a>, Value<'a>>,
 }
 
 /// A message outside the grammar, with its id where that much could be read.
@@ -67,7 +76,7 @@ impl<'a> Message<'a> {
             Value::Array(_) => {
                 return refuse(
                     None,
-                    "Invalid request: batches are not supported, send one message",
+                    "Invalid request: only sessions of 2025-03-26 may send batches",
                 );
             }
             _ => return refuse(None, "Invalid request: wanted a JSON object"),
@@ -87,7 +96,10 @@ impl<'a> Message<'a> {
         let answers = result.is_some() || error.is_some();
         let method = match method {
             Some(Value::Str(method)) if !answers => method,
-            None if result.is_some() != error.is_some() => return Ok(Self::Response),
+            None if result.is_some() != error.is_some() => {
+                let outcome = result.ok_or(error.unwrap_or_default());
+                return Ok(Self::Response(Response { id, outcome }));
+            }
             Some(Value::Str(_)) | None if answers => {
                 return refuse(
                     id,
@@ -133,7 +145,7 @@ mod tests {
         match Message::read(root) {
             Ok(Message::Request(id, _)) => Ok(show(id)),
             Ok(Message::Notification(_)) => Ok("notification".into()),
-            Ok(Message::Response) => Ok("response".into()),
+            Ok(Message::Response(_)) => Ok("response".into()),
             Err(malformed) => Err((malformed.id.map(show), malformed.error.message.into_owned())),
         }
     }

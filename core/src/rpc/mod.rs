@@ -9,6 +9,6 @@ pub mod write;
 
 pub use de::ArgumentError;
 pub use error::{Code, RpcError};
-pub use message::{Id, Malformed, Message, Params};
+pub use message::{Id, Malformed, Message, Params, Response};
 pub use parse::{JsonParser, NotJson};
 pub use value::Value;

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::{Code, Id, RpcError};
+use super::{Code, Id, RpcError, Value};
 
 /// Appends `text` as a JSON string.
 pub fn string(out: &mut Vec<u8>, text: &str) {
@@ -37,6 +37,44 @@ pub fn id(out: &mut Vec<u8>, id: Id<'_>) {
     }
 }
 
+/// Appends `value` as JSON; with `sorted`, the members of objects in the order of their names, so
+/// that equal values are equal texts. The depth of a value is that of the request it came with.
+pub fn value(out: &mut Vec<u8>, value: Value<'_>, sorted: bool) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(it) => out.extend_from_slice(if it { b"true" } else { b"false" }),
+        Value::Int(it) => id(out, Id::Int(it)),
+        Value::Uint(it) => id(out, Id::Uint(it)),
+        Value::Float(it) => {
+            let written = simd_json::to_writer(&mut *out, &it);
+            debug_assert!(written.is_ok(), "a Vec takes every write");
+        }
+        Value::Str(it) => string(out, it),
+        Value::Array(elements) => {
+            out.push(b'[');
+            for (at, &element) in elements.iter().enumerate() {
+                out.extend_from_slice(if at == 0 { b"" } else { b"," });
+                self::value(out, element, sorted);
+            }
+            out.push(b']');
+        }
+        Value::Object(members) => {
+            let mut order: Vec<_> = members.iter().collect();
+            if sorted {
+                order.sort_by_key(|(name, _)| *name);
+            }
+            out.push(b'{');
+            for (at, &&(name, member)) in order.iter().enumerate() {
+                out.extend_from_slice(if at == 0 { b"" } else { b"," });
+                string(out, name);
+                out.push(b':');
+                self::value(out, member, sorted);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
 /// Opens the answer to `request` up to and with `"result":`; the caller appends the result and
 /// one closing brace.
 pub fn open_result(out: &mut Vec<u8>, request: Id<'_>) {
@@ -53,10 +91,26 @@ pub fn error(
     message: &str,
     data: Option<&str>,
 ) {
+    let mut text = Vec::new();
+    if let Some(request) = request {
+        id(&mut text, request);
+    }
+    // An id is ASCII, or a string that was read as UTF-8.
+    let text = std::str::from_utf8(&text).ok();
+    error_to(out, request.and(text), code, message, data);
+}
+
+fn error_to(
+    out: &mut Vec<u8>,
+    request: Option<&str>,
+    code: Code,
+    message: &str,
+    data: Option<&str>,
+) {
     out.extend_from_slice(br#"{"jsonrpc":"2.0""#);
     if let Some(request) = request {
         out.extend_from_slice(br#","id":"#);
-        id(out, request);
+        out.extend_from_slice(request.as_bytes());
     }
     out.extend_from_slice(br#","error":{"code":"#);
     out.extend_from_slice(itoa::Buffer::new().format(code.number()).as_bytes());
@@ -67,6 +121,17 @@ pub fn error(
         out.extend_from_slice(data.as_bytes());
     }
     out.extend_from_slice(b"}}");
+}
+
+/// Appends `refusal` as the answer to the request whose id is the JSON `request`.
+pub fn refusal_to(out: &mut Vec<u8>, request: Option<&str>, refusal: &RpcError) {
+    error_to(
+        out,
+        request,
+        refusal.code,
+        &refusal.message,
+        refusal.data.as_deref(),
+    );
 }
 
 /// Appends `error` as the answer to `request`.

@@ -1,23 +1,33 @@
 //! The tools of a server: listed in the order of their registration, found by name.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::{Definition, Tool};
+use crate::mcp::headers::{Mirrored, mirrored};
 use crate::server::BuildError;
 
 /// Longest tool name.
 const NAME_BYTES: usize = 64;
 
+/// A tool and what of its arguments is mirrored in headers.
+pub(crate) struct ToolEntry {
+    pub(crate) tool: Arc<dyn Tool>,
+    pub(crate) mirrored: Vec<Mirrored>,
+}
+
 #[derive(Default)]
 pub(crate) struct Registry {
-    tools: Vec<Box<dyn Tool>>,
+    tools: Vec<ToolEntry>,
     /// Positions in `tools`, sorted by name.
     by_name: Vec<usize>,
 }
 
 impl Registry {
     /// Checks names and schemas, and indexes the tools.
-    pub(crate) fn new(tools: Vec<Box<dyn Tool>>) -> Result<Self, BuildError> {
-        tools.iter().try_for_each(|tool| check(tool.definition()))?;
-        let name = |&at: &usize| tools[at].definition().name.as_ref();
+    pub(crate) fn new(tools: &[Arc<dyn Tool>]) -> Result<Self, BuildError> {
+        let tools: Vec<_> = tools.iter().map(entry).collect::<Result<_, _>>()?;
+        let name = |&at: &usize| tools[at].tool.definition().name.as_ref();
         let mut by_name: Vec<usize> = (0..tools.len()).collect();
         by_name.sort_by_key(name);
         match by_name
@@ -29,36 +39,43 @@ impl Registry {
         }
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&dyn Tool> {
+    pub(crate) fn find(&self, name: &str) -> Option<&ToolEntry> {
         let at = self
             .by_name
             .binary_search_by_key(&name, |&at| self.name(at))
             .ok()?;
-        Some(self.tools[self.by_name[at]].as_ref())
+        Some(&self.tools[self.by_name[at]])
     }
 
     pub(crate) fn definitions(&self) -> impl Iterator<Item = &Definition> {
-        self.tools.iter().map(|tool| tool.definition())
+        self.tools.iter().map(|entry| entry.tool.definition())
     }
 
     fn name(&self, at: usize) -> &str {
-        &self.tools[at].definition().name
+        &self.tools[at].tool.definition().name
     }
 }
 
-fn check(definition: &Definition) -> Result<(), BuildError> {
+fn entry(tool: &Arc<dyn Tool>) -> Result<ToolEntry, BuildError> {
+    let definition = tool.definition();
     let name = definition.name.as_ref();
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
     if !(1..=NAME_BYTES).contains(&name.len()) || !name.bytes().all(valid) {
         return Err(BuildError::ToolName(name.to_owned()));
     }
+    let text = definition.input_schema.get();
     #[derive(serde::Deserialize)]
     struct Root<'a> {
         #[serde(rename = "type", borrow)]
-        kind: Option<std::borrow::Cow<'a, str>>,
+        kind: Option<Cow<'a, str>>,
     }
-    match serde_json::from_str::<Root<'_>>(definition.input_schema.get()) {
-        Ok(Root { kind: Some(kind) }) if kind == "object" => Ok(()),
-        _ => Err(BuildError::InputSchema(name.to_owned())),
+    match serde_json::from_str::<Root<'_>>(text) {
+        Ok(Root { kind: Some(kind) }) if kind == "object" => {}
+        _ => return Err(BuildError::InputSchema(name.to_owned())),
     }
+    Ok(ToolEntry {
+        tool: tool.clone(),
+        mirrored: mirrored(text)
+            .map_err(|what| BuildError::MirroredHeader(name.to_owned(), what))?,
+    })
 }

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use ninefold_runtime::panics::Caught;
 use serde::Serialize;
 
+use crate::content::{Content, Contents};
 use crate::rpc::write;
 
 /// Writes one tool result; the answer's buffer is the only place it is ever in.
@@ -57,15 +58,31 @@ impl<'a> ResultWriter<'a> {
         self.display(why);
     }
 
+    /// Adds any block.
+    pub fn content(&mut self, content: &Content) {
+        if let Content::Text(text) = content {
+            return self.text(text);
+        }
+        match serde_json::to_vec(content) {
+            Ok(json) => {
+                self.separate();
+                self.out.extend_from_slice(&json);
+            }
+            Err(error) => self.fail(&format_args!("the result is not representable: {error}")),
+        }
+    }
+
     fn block(&mut self, text: impl FnOnce(&mut Vec<u8>)) {
-        let open: &[u8] = if self.items == 0 {
-            br#"{"type":"text","text":"#
-        } else {
-            br#",{"type":"text","text":"#
-        };
-        self.out.extend_from_slice(open);
+        self.separate();
+        self.out.extend_from_slice(br#"{"type":"text","text":"#);
         text(self.out);
         self.out.push(b'}');
+    }
+
+    fn separate(&mut self) {
+        if self.items > 0 {
+            self.out.push(b',');
+        }
         self.items += 1;
     }
 
@@ -137,6 +154,30 @@ impl<T: IntoToolResult, E: Display> IntoToolResult for Result<T, E> {
             Ok(value) => value.write_to(result),
             Err(error) => result.fail(&error),
         }
+    }
+}
+
+impl IntoToolResult for Content {
+    fn write_to(self, result: &mut ResultWriter<'_>) {
+        result.content(&self);
+    }
+}
+
+impl IntoToolResult for Contents {
+    fn write_to(self, result: &mut ResultWriter<'_>) {
+        result.content(&self.into());
+    }
+}
+
+impl IntoToolResult for Vec<Content> {
+    fn write_to(self, result: &mut ResultWriter<'_>) {
+        self.iter().for_each(|content| result.content(content));
+    }
+}
+
+impl<const N: usize> IntoToolResult for [Content; N] {
+    fn write_to(self, result: &mut ResultWriter<'_>) {
+        self.iter().for_each(|content| result.content(content));
     }
 }
 

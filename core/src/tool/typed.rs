@@ -8,7 +8,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Call, Definition, IntoToolResult, ResultWriter, Started, Tool, ToolResult, run};
+use super::{Call, Definition, Info, IntoToolResult, ResultWriter, Started, Tool, ToolResult, run};
+use crate::context::Context;
 use crate::rpc::ArgumentError;
 
 /// A function, its definition and, as a type only, its arguments.
@@ -31,12 +32,12 @@ macro_rules! kinds {
 
         impl<F, A: JsonSchema + DeserializeOwned> $kind<F, A> {
             pub(crate) fn new(
-                name: impl Into<Cow<'static, str>>,
+                info: impl Into<Info>,
                 description: impl Into<Cow<'static, str>>,
                 function: F,
             ) -> Self {
                 Self(Typed {
-                    definition: Definition::of::<A>(name, description),
+                    definition: Definition::of::<A>(info, description),
                     function: function.into(),
                     arguments: PhantomData,
                 })
@@ -50,6 +51,8 @@ kinds! {
     SyncTool(F);
     /// A future of the shard.
     AsyncTool(F);
+    /// A future of the shard that speaks with its client.
+    ContextTool(F);
     /// Work for the blocking pool.
     BlockingTool(Arc<F>);
 }
@@ -93,6 +96,31 @@ where
         match Typed::<F, A>::arguments(call) {
             Ok(arguments) => {
                 let future = (self.0.function)(arguments);
+                Started::Running(Box::pin(async { ToolResult::new(future.await) }))
+            }
+            Err(error) => {
+                result.fail(&error);
+                Started::Refused
+            }
+        }
+    }
+}
+
+impl<F, A, R> Tool for ContextTool<F, A>
+where
+    F: Fn(A, Context) -> R + Send + Sync,
+    A: JsonSchema + DeserializeOwned,
+    R: Future + 'static,
+    R::Output: IntoToolResult,
+{
+    fn definition(&self) -> &Definition {
+        &self.0.definition
+    }
+
+    fn start(&self, call: Call<'_>, result: &mut ResultWriter<'_>) -> Started {
+        match Typed::<F, A>::arguments(call) {
+            Ok(arguments) => {
+                let future = (self.0.function)(arguments, call.context());
                 Started::Running(Box::pin(async { ToolResult::new(future.await) }))
             }
             Err(error) => {

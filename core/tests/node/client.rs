@@ -113,6 +113,53 @@ impl Client {
         }
     }
 
+    /// The head of an answer whose body is a stream: status and fields.
+    pub(crate) fn stream_head(&mut self) -> (u16, HashMap<String, String>) {
+        loop {
+            if let Some(end) = self.buffer.windows(4).position(|it| it == b"\r\n\r\n") {
+                let head: Vec<_> = self.buffer.drain(..end + 4).collect();
+                let (answer, _) = parse(&head).expect("a head without a body");
+                return (answer.status, answer.fields);
+            }
+            assert!(
+                self.read_some().expect("a head") > 0,
+                "closed before a head"
+            );
+        }
+    }
+
+    /// The next chunk of a stream; `None` at its end.
+    pub(crate) fn chunk(&mut self) -> Option<String> {
+        loop {
+            if let Some(line) = self.buffer.windows(2).position(|it| it == b"\r\n") {
+                let size = std::str::from_utf8(&self.buffer[..line]).expect("text");
+                let size = usize::from_str_radix(size, 16).expect("a size");
+                let end = line + 2 + size;
+                if self.buffer.len() >= end + 2 {
+                    let chunk: Vec<_> = self.buffer.drain(..end + 2).collect();
+                    let text = String::from_utf8(chunk[line + 2..end].to_vec()).expect("text");
+                    return (size > 0).then_some(text);
+                }
+            }
+            assert!(
+                self.read_some().expect("a chunk") > 0,
+                "closed within a stream"
+            );
+        }
+    }
+
+    /// The next event of a stream with a message, and its id; `None` at the end.
+    pub(crate) fn event(&mut self) -> Option<(String, Value)> {
+        loop {
+            let chunk = self.chunk()?;
+            let field = |name: &str| chunk.lines().find_map(|it| it.strip_prefix(name));
+            if let Some(data) = field("data: ").filter(|data| !data.is_empty()) {
+                let message = serde_json::from_str(data).expect("a message");
+                return Some((field("id: ").unwrap_or_default().to_owned(), message));
+            }
+        }
+    }
+
     fn read_some(&mut self) -> io::Result<usize> {
         let mut chunk = [0; 64 << 10];
         let n = self.stream.read(&mut chunk)?;
@@ -168,7 +215,8 @@ fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
 pub(crate) const META: &str = "io.modelcontextprotocol/protocolVersion";
 
 fn meta() -> Value {
-    json!({META: "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}})
+    json!({META: "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+        "progressToken": "p"})
 }
 
 /// A POST of `body` with what every client sends and `fields` besides.
@@ -184,9 +232,21 @@ pub(crate) fn post(fields: &[(&str, &str)], body: &str) -> String {
 }
 
 /// A modern request.
-pub(crate) fn modern(id: usize, method: &str, mut params: Value) -> String {
+pub(crate) fn modern(id: usize, method: &str, params: Value) -> String {
+    modern_with(id, method, params, json!({}))
+}
+
+/// A modern request of a client with `capabilities`.
+pub(crate) fn modern_with(
+    id: usize,
+    method: &str,
+    mut params: Value,
+    capabilities: Value,
+) -> String {
     params["_meta"] = meta();
-    let name = params["name"].as_str().unwrap_or("-").to_owned();
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
+    let name = params["name"].as_str().or(params["taskId"].as_str());
+    let name = name.unwrap_or("-").to_owned();
     let fields = [
         ("MCP-Protocol-Version", "2026-07-28"),
         ("Mcp-Method", method),
@@ -218,7 +278,8 @@ pub(crate) fn legacy(session: Option<&str>, body: &Value) -> String {
 
 pub(crate) fn initialize() -> String {
     let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-        "protocolVersion": "2025-11-25", "capabilities": {},
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"elicitation": {}, "roots": {}, "sampling": {}},
         "clientInfo": {"name": "test", "version": "1"}}});
     legacy(None, &body)
 }
@@ -227,6 +288,15 @@ pub(crate) fn initialize() -> String {
 pub(crate) fn in_session(session: &str, method: &str, params: Value) -> String {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     legacy(Some(session), &body)
+}
+
+/// Opens the stream of a legacy session, or goes on with one after the event `after`.
+pub(crate) fn get(session: &str, after: Option<&str>) -> String {
+    let after = after.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+    format!(
+        "GET /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
+         Mcp-Session-Id: {session}\r\n{after}\r\n"
+    )
 }
 
 /// The end of a legacy session.

@@ -20,7 +20,7 @@ fn sigterm_under_load_answers_what_is_under_way() {
     for client in &mut busy {
         client.send([call("sleep", json!({"ms": 300})), echo("behind it")].concat());
     }
-    node.until("arenas_in_use", |calls| calls == 50.0);
+    node.until("answers_under_way", |calls| calls == 50.0);
     node.signal(Signal::TERM);
     eventually(|| node.admin("/ready").status == 503).expect("no longer ready");
     assert_eq!(node.admin("/ready").text(), "draining\n");
@@ -44,7 +44,7 @@ fn a_draining_node_takes_no_new_connection() {
         let mut node = Process::serve(&["--shards", "1"]);
         let mut client = node.connect();
         client.send(call("sleep", json!({"ms": 500})));
-        node.until("arenas_in_use", |calls| calls == 1.0);
+        node.until("answers_under_way", |calls| calls == 1.0);
         node.signal(signal);
         let refused = || {
             TcpStream::connect(node.mcp).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
@@ -65,7 +65,7 @@ fn a_drain_ends_at_its_deadline() {
     let mut node = Process::serve(&["--shards", "1", "--drain", "0"]);
     let mut client = node.connect();
     client.send(call("sleep", json!({"ms": 20_000})));
-    node.until("arenas_in_use", |calls| calls == 1.0);
+    node.until("answers_under_way", |calls| calls == 1.0);
     node.signal(Signal::TERM);
     assert_eq!(client.closed(), 0, "there was no answer to give");
     assert_eq!(node.ended(), Some(0));

@@ -2,12 +2,15 @@
 
 use std::io;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::{Duration, UNIX_EPOCH};
 
 use ninefold::limits::Limits;
 use ninefold::server::Builder;
-use ninefold::{NoArguments, Node, NodeConfig, Server};
+use ninefold::{Context, Elicit, NoArguments, Node, NodeConfig, Resource, Server};
+use ninefold_runtime::sleep;
+use serde_json::json;
 
 use crate::target::Target;
 
@@ -15,6 +18,7 @@ use crate::target::Target;
 pub(crate) struct Local {
     target: Target,
     node: Node,
+    server: Server,
 }
 
 impl Deref for Local {
@@ -38,14 +42,16 @@ impl Local {
         let server = Server::builder("test", "1")
             .limits(limits)
             .builtin_tools(|| UNIX_EPOCH);
-        let server = misbehaving(server).build().expect("a server");
+        let server = working(talking(misbehaving(server)))
+            .build()
+            .expect("a server");
         let mut config = NodeConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             admin: Some(([127, 0, 0, 1], 0).into()),
             ..NodeConfig::default()
         };
         config.runtime.shards = Some(shards);
-        let node = Node::start(server, &config).unwrap_or_else(|error| panic!("{error}"));
+        let node = Node::start(server.clone(), &config).unwrap_or_else(|error| panic!("{error}"));
         let admin = node.admin_address().expect("an admin listener");
         Self {
             target: Target {
@@ -53,7 +59,13 @@ impl Local {
                 admin,
             },
             node,
+            server,
         }
+    }
+
+    /// The server that runs, to change what it offers.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Drains the node; how many tasks had to be dropped.
@@ -72,12 +84,13 @@ struct Large {
     bytes: usize,
 }
 
-fn misbehaving(builder: Builder) -> Builder {
-    fn fall(how: &str) {
-        if !how.is_empty() {
-            panic!("secret of {how}");
-        }
+fn fall(how: &str) {
+    if !how.is_empty() {
+        panic!("secret of {how}");
     }
+}
+
+fn misbehaving(builder: Builder) -> Builder {
     builder
         .tool("panics", "Panics at once", |NoArguments {}| fall("panics"))
         .async_tool(
@@ -106,6 +119,101 @@ fn misbehaving(builder: Builder) -> Builder {
             },
         )
         .tool("large", "Answers much", |Large { bytes }| "x".repeat(bytes))
+}
+
+/// Calls of `ticks`, of up to 100, that were not let come to their end.
+pub(crate) static CUT_OFF: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a call that is dropped while it runs.
+struct CutOff(bool);
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        CUT_OFF.fetch_add(usize::from(self.0), Ordering::SeqCst);
+    }
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Ticks {
+    count: u32,
+    ms: u64,
+}
+
+fn talking(builder: Builder) -> Builder {
+    builder
+        .context_tool(
+            "ticks",
+            "Tells of each tick",
+            |Ticks { count, ms }, to: Context| async move {
+                // Those with more ticks are other tests'.
+                let mut cut_off = CutOff(count <= 100);
+                for n in 1..=count {
+                    to.progress(n.into(), Some(count.into()), None);
+                    sleep(Duration::from_millis(ms)).await;
+                }
+                cut_off.0 = false;
+                format!("{count} ticks")
+            },
+        )
+        .context_tool(
+            "polls",
+            "Ends its stream early",
+            |Block { ms }, to: Context| async move {
+                to.end_stream();
+                sleep(Duration::from_millis(ms)).await;
+                "late"
+            },
+        )
+        .context_tool(
+            "asks",
+            "Asks for a name",
+            |NoArguments {}, of: Context| async move {
+                let form = Elicit::form_of("Who?", json!({"type": "object", "properties": {}}));
+                match of.elicit("name", form).await {
+                    Ok(answer) => format!("{:?} {}", answer.action, answer.content["name"]),
+                    Err(error) => error.to_string(),
+                }
+            },
+        )
+        .resource(Resource::new("test://watched", "Watched"), || "seen")
+        .prompt("hello", "Says hello", |NoArguments {}| "hello")
+}
+
+/// Tools that become tasks.
+fn working(builder: Builder) -> Builder {
+    builder
+        .with_tasks()
+        .context_tool(
+            "works",
+            "Is a task",
+            |Block { ms }, to: Context| async move {
+                let mut cut_off = CutOff(true);
+                let task = to.become_task().await;
+                sleep(Duration::from_millis(ms)).await;
+                cut_off.0 = false;
+                task.to_string()
+            },
+        )
+        .context_tool(
+            "breaks",
+            "Is a task that breaks",
+            |NoArguments {}, to: Context| async move {
+                to.become_task().await;
+                fall("breaks");
+            },
+        )
+        .context_tool(
+            "confirms",
+            "Is a task that asks",
+            |NoArguments {}, to: Context| async move {
+                to.require_task().await;
+                let form = Elicit::form_of("Sure?", json!({"type": "object", "properties": {}}));
+                match to.elicit("sure", form).await {
+                    Ok(answer) => format!("{:?}", answer.action),
+                    Err(error) => error.to_string(),
+                }
+            },
+        )
 }
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());

@@ -23,5 +23,8 @@ mod local;
 mod process;
 mod sessions;
 mod start;
+mod streams;
+mod subscriptions;
 mod target;
+mod tasks;
 mod tools;

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,9 +12,10 @@ use bumpalo::Bump;
 use ninefold::guard::Guard;
 use ninefold::http::{Awaiting, HttpError, Parser, Progress};
 use ninefold::limits::Limits;
+use ninefold::rest::Rest;
 use ninefold::server::Builder;
 use ninefold::service::{Outcome, Service};
-use ninefold::session::{SessionError, SessionFacts, SessionId, SessionView, Sessions};
+use ninefold::session::{Change, SessionError, SessionFacts, SessionId, SessionView, Sessions};
 use ninefold::{NoArguments, Server};
 use serde_json::{Value, json};
 
@@ -32,13 +33,7 @@ impl Sessions for MapSessions {
             return Err(SessionError::Full);
         }
         let id = format!("session-{}", open.len());
-        open.insert(
-            id.clone(),
-            SessionView {
-                version: facts.version,
-                initialized: false,
-            },
-        );
+        open.insert(id.clone(), SessionView::opened(&facts));
         Ok(SessionId::new(id).expect("visible ASCII"))
     }
 
@@ -50,10 +45,15 @@ impl Sessions for MapSessions {
             .ok_or(SessionError::Unknown)
     }
 
-    async fn initialized(&self, id: &str) -> Result<(), SessionError> {
+    async fn change(&self, id: &str, change: Change) -> Result<SessionView, SessionError> {
         let mut open = self.open.borrow_mut();
-        open.get_mut(id).ok_or(SessionError::Unknown)?.initialized = true;
-        Ok(())
+        let view = open.get_mut(id).ok_or(SessionError::Unknown)?;
+        match change {
+            Change::Initialized => view.initialized = true,
+            Change::LogLevel(level) => view.log_level = level,
+            Change::Subscribe(_) | Change::Unsubscribe(_) | Change::Cancel(_) => {}
+        }
+        Ok(*view)
     }
 
     async fn close(&self, id: &str) -> Result<(), SessionError> {
@@ -77,6 +77,15 @@ impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in {:?}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The messages of a stream of events.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        assert_eq!(self.field("content-type"), Some("text/event-stream"));
+        let text = String::from_utf8(self.body.clone()).expect("text");
+        let data = text.lines().filter_map(|it| it.strip_prefix("data: "));
+        data.map(|it| serde_json::from_str(it).expect("a message"))
+            .collect()
     }
 
     /// Status and error code, for the table tests.
@@ -150,10 +159,19 @@ impl Node {
         };
         let arena = Bump::new();
         let (head, body) = frame.split(&mut input);
-        self.service
+        let outcome = self
+            .service
             .respond(&head, body, &arena, &self.sessions, &mut out)
             .await;
+        if let Some(rest) = outcome.rest {
+            self.to_end(*rest, &mut out).await;
+        }
         answers(&out, &[false]).remove(0)
+    }
+
+    /// Takes the rest of an answer.
+    async fn to_end(&self, mut rest: Rest, out: &mut Vec<u8>) {
+        poll_fn(|cx| rest.poll(&self.service, cx, out).map(drop)).await;
     }
 
     /// Sends `bytes` as they would arrive on one connection; every answer and the last outcome.
@@ -176,7 +194,11 @@ impl Node {
                         let answer =
                             self.service
                                 .respond(&head, body, &arena, &self.sessions, &mut out);
-                        last = Some(now(answer));
+                        let mut outcome = now(answer);
+                        if let Some(rest) = outcome.rest.take() {
+                            now(self.to_end(*rest, &mut out));
+                        }
+                        last = Some(outcome);
                         input.drain(..frame.consumed());
                     }
                     Err(error) => {
@@ -184,7 +206,7 @@ impl Node {
                         last = Some(self.service.refuse_framing(error, &mut out));
                     }
                 }
-                if last.is_some_and(|outcome| outcome.close) {
+                if last.as_ref().is_some_and(|outcome| outcome.close) {
                     break 'connection;
                 }
             }
@@ -197,7 +219,9 @@ impl Node {
         let (mut answers, outcome) = self.send(bytes);
         assert_eq!(answers.len(), 1, "one answer for one request");
         let answer = answers.remove(0);
-        assert_eq!(outcome.expect("an outcome").status, answer.status);
+        let outcome = outcome.expect("an outcome");
+        // What goes on had no status of its own yet.
+        assert!(outcome.status == answer.status || outcome.status == 200);
         answer
     }
 
@@ -365,11 +389,15 @@ fn answers(mut bytes: &[u8], heads: &[bool]) -> Vec<Answer> {
             })
             .collect();
         bytes = &bytes[length..];
-        let length = fields
-            .get("content-length")
-            .map_or(0, |it| it.parse().expect("a length"));
-        let length = if head_only { 0 } else { length };
-        let body = bytes[..length].to_vec();
+        let (body, length) = match fields.get("content-length") {
+            _ if head_only => (Vec::new(), 0),
+            Some(length) => {
+                let length = length.parse().expect("a length");
+                (bytes[..length].to_vec(), length)
+            }
+            None if fields.contains_key("transfer-encoding") => dechunked(bytes),
+            None => (Vec::new(), 0),
+        };
         bytes = &bytes[length..];
         answers.push(Answer {
             status,
@@ -379,6 +407,22 @@ fn answers(mut bytes: &[u8], heads: &[bool]) -> Vec<Answer> {
     }
     assert!(bytes.is_empty(), "bytes behind the last answer");
     answers
+}
+
+/// The first chunked body in `bytes`, and its length there.
+fn dechunked(bytes: &[u8]) -> (Vec<u8>, usize) {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        let line = bytes[at..].split(|&byte| byte == b'\r').next();
+        let digits = std::str::from_utf8(line.expect("a line")).expect("text");
+        let size = usize::from_str_radix(digits, 16).expect("a size");
+        at += digits.len() + 2;
+        body.extend_from_slice(&bytes[at..at + size]);
+        at += size + 2;
+        if size == 0 {
+            return (body, at);
+        }
+    }
 }
 
 /// The text of the first block of a result.

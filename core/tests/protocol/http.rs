@@ -13,10 +13,10 @@ fn paths_and_verbs() {
             "{verb} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
         ))
     };
-    for verb in ["GET", "PUT", "OPTIONS", "HEAD", "PATCH", "TRACE"] {
+    for verb in ["PUT", "OPTIONS", "HEAD", "PATCH", "TRACE"] {
         let answer = bare(verb, "/mcp", "");
         assert_eq!(answer.status, 405, "{verb}");
-        assert_eq!(answer.field("allow"), Some("POST, DELETE"));
+        assert_eq!(answer.field("allow"), Some("POST, GET, DELETE"));
     }
     for target in [
         "/",
@@ -34,14 +34,16 @@ fn paths_and_verbs() {
         "http://localhost:8080/mcp",
         "HTTP://127.0.0.1/mcp?x",
     ] {
-        assert_eq!(bare("GET", target, "").status, 405, "{target}");
+        assert_eq!(bare("PUT", target, "").status, 405, "{target}");
     }
-    let modern = bare(
-        "DELETE",
-        "/mcp",
-        "MCP-Protocol-Version: 2026-07-28\r\nMcp-Session-Id: x\r\n",
-    );
-    assert_eq!((modern.status, modern.field("allow")), (405, Some("POST")));
+    for verb in ["GET", "DELETE"] {
+        let fields = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Session-Id: x\r\n";
+        let modern = bare(verb, "/mcp", fields);
+        assert_eq!((modern.status, modern.field("allow")), (405, Some("POST")));
+    }
+    assert_eq!(bare("GET", "/mcp", "").refusal(), (406, Some(-32600)));
+    let stream = "Accept: text/event-stream\r\n";
+    assert_eq!(bare("GET", "/mcp", stream).refusal(), (400, Some(-32000)));
     assert_eq!(bare("DELETE", "/mcp", "").refusal(), (400, Some(-32000)));
 }
 

@@ -17,7 +17,8 @@ fn legacy_sessions_live_from_initialize_to_delete() {
     ] {
         let result = &node.initialize(asked).1["result"];
         assert_eq!(result["protocolVersion"], wanted);
-        assert_eq!(result["capabilities"], json!({"tools": {}}));
+        let wanted = json!({"logging": {}, "tools": {"listChanged": true}});
+        assert_eq!(result["capabilities"], wanted);
         assert_eq!(result["serverInfo"]["version"], "1.2.3");
         assert_eq!(result["instructions"], "Use it.");
         assert!(result.get("resultType").is_none());
@@ -72,8 +73,8 @@ fn legacy_errors_have_the_status_that_sdks_expect() {
         ),
         (
             known,
-            request("logging/setLevel", json!({"level": "info"})),
-            (200, Some(-32601)),
+            request("logging/setLevel", json!({"level": "loud"})),
+            (200, Some(-32602)),
         ),
         (
             known,
@@ -123,4 +124,34 @@ fn sessions_beyond_the_limit_are_refused_with_retry_after() {
     assert_eq!(answer.field("retry-after"), Some("1"));
     assert_eq!(answer.json()["id"], 0);
     assert_eq!(node.count("refused_session_capacity"), 1);
+}
+
+#[test]
+fn batches_are_for_the_one_version_that_has_them() {
+    let node = Node::new();
+    let (session, _) = node.initialize("2025-03-26");
+    let request = |id: i32, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});
+    let note = json!({"jsonrpc": "2.0", "method": "notifications/cancelled"});
+    let ready = json!({"jsonrpc": "2.0", "id": 4, "method": "tools/call",
+        "params": {"name": "ready"}});
+    let send = |session: &str, body: Value| node.one(legacy(Some(session), &body));
+    let answer = send(
+        &session,
+        json!([request(1, "ping"), note, request(2, "nothing"), 7]),
+    );
+    let answers = answer.json();
+    let ids: Vec<_> = answers.as_array().expect("a batch").iter().collect();
+    assert_eq!(ids.len(), 3);
+    assert_eq!(answers[0], json!({"jsonrpc": "2.0", "id": 1, "result": {}}));
+    assert_eq!(answers[1]["error"]["code"], -32601);
+    assert_eq!(answers[2]["error"]["code"], -32600);
+    let events = send(&session, json!([request(1, "ping"), ready])).events();
+    assert_eq!((&events[0]["id"], &events[1]["id"]), (&json!(1), &json!(4)));
+    assert_eq!(send(&session, json!([note])).status, 202);
+    let flood: Vec<_> = (0..65).map(|id| request(id, "ping")).collect();
+    assert_eq!(send(&session, json!(flood)).refusal(), (400, Some(-32600)));
+    assert_eq!(send(&session, json!([])).refusal(), (400, Some(-32600)));
+    let (other, _) = node.initialize("2025-11-25");
+    let refused = send(&other, json!([request(1, "ping")]));
+    assert_eq!(refused.refusal(), (400, Some(-32600)));
 }

@@ -4,6 +4,7 @@
     reason = "a failed expectation is how a test fails"
 )]
 
+mod features;
 mod framing;
 mod harness;
 mod http;
@@ -11,4 +12,5 @@ mod legacy;
 mod messages;
 mod modern;
 mod mutations;
+mod rounds;
 mod tools;

@@ -37,12 +37,13 @@ fn modern_discovery_and_list_are_cacheable() {
     let found = node.modern("server/discover", json!({})).json();
     let result = &found["result"];
     assert_eq!(result["supportedVersions"], json!(["2026-07-28"]));
-    assert_eq!(result["capabilities"], json!({"tools": {}}));
+    let wanted = json!({"logging": {}, "tools": {"listChanged": true}});
+    assert_eq!(result["capabilities"], wanted);
     assert_eq!(result["instructions"], "Use it.");
     let list = node.modern("tools/list", json!({})).json();
     for result in [result, &list["result"]] {
         assert_eq!(result["resultType"], "complete");
-        assert_eq!(result["ttlMs"], 3_600_000);
+        assert_eq!(result["ttlMs"], 300_000);
         assert_eq!(result["cacheScope"], "public");
         assert_eq!(
             result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"],

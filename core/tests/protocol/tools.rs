@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use ninefold::Server;
 use ninefold::limits::Limits;
+use ninefold::server::BuildError;
 use ninefold_runtime::{Config, Runtime};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Node, modern, text};
@@ -119,4 +122,48 @@ fn tools_wait_and_block_without_holding_their_shard() {
     assert_eq!(text(&slept.json()), "slept 5 ms");
     let (panicked, panics) = on_a_shard("panics_elsewhere", json!({}));
     assert_eq!((panicked.refusal(), panics), ((200, Some(-32603)), 1));
+}
+
+#[test]
+fn a_schema_written_by_hand_is_kept_and_kept_to() {
+    let schema = r##"{ "type":"object", "$defs":{"n":{"$anchor":"n","type":"integer"}},
+        "properties":{"n":{"$ref":"#n"},"p":{"type":"string","pattern":"^(a+)+$"}},
+        "allOf":[{"anyOf":[{"required":["n"]},{"required":["p"]}]}],
+        "additionalProperties":false }"##;
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
+    let node = Node::with(|it| it.raw_tool("raw", "", raw(schema), |it| it.to_string()));
+    let list = node.modern("tools/list", json!({}));
+    let sent = String::from_utf8(list.body).expect("text");
+    assert!(sent.contains(schema), "every byte of it");
+    for (arguments, good) in [
+        (json!({"n": 1}), true),
+        (json!({"n": 2.0}), true),
+        (json!({"p": "aaa"}), true),
+        (json!({}), false),
+        (json!({"n": "1"}), false),
+        (json!({"n": 1, "x": 1}), false),
+        // A pattern that would take for ever with backtracking.
+        (json!({"p": format!("{}!", "a".repeat(10_000))}), false),
+    ] {
+        let answer = node.call("raw", arguments.clone()).json();
+        assert_eq!(answer["result"]["isError"].is_null(), good, "{answer}");
+        assert!(text(&answer).len() < 1000);
+        assert_eq!(text(&answer).starts_with("arguments do not fit: "), !good);
+    }
+}
+
+#[test]
+fn a_schema_that_needs_another_document_is_refused_at_build_time() {
+    for schema in [
+        r#"{"type":"object","properties":{"a":{"$ref":"https://example.com/schema.json"}}}"#,
+        r#"{"type":"object","properties":{"a":{"$ref":"file:///schema.json"}}}"#,
+        r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/nothing"}}}"##,
+        r#"{"type":"object","properties":{"a":{"type":"nothing"}}}"#,
+        r#"{"type":"object","properties":{"a":{"pattern":"("}}}"#,
+        r#"{"$schema":"https://example.com/dialect","type":"object"}"#,
+    ] {
+        let schema = RawValue::from_string(schema.to_owned()).expect("JSON");
+        let server = Server::builder("t", "1").raw_tool("raw", "", schema, |_| ());
+        assert!(matches!(server.build(), Err(BuildError::Schema { .. })));
+    }
 }

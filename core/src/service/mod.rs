@@ -4,26 +4,35 @@
 //! Accept, JSON, era) and nowhere else; what a message means is decided in [`crate::mcp`], which
 //! other transports share. A modern call of a synchronous tool never awaits anything pending.
 
+mod legacy;
+
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bumpalo::Bump;
 
+use crate::catalog::Held;
+use crate::changes::News;
 use crate::counters::{Counters, Kind, bump};
 use crate::guard::{Foreign, Guard};
 use crate::http::response::{self, Body, Connection};
 use crate::http::{ContentType, Head, HttpError, Method};
+use crate::mcp::dispatch::Flow;
 use crate::mcp::headers::Mirror;
-use crate::mcp::{Era, META_VERSION, v2025_11_25, v2026_07_28};
-use crate::rpc::{Code, Id, JsonParser, Message, Params, RpcError, write};
+use crate::mcp::listen::Listener;
+use crate::mcp::{Era, META_VERSION, v2026_07_28};
+use crate::rest::Rest;
+use crate::rpc::{Code, Id, JsonParser, Message, Params, RpcError, Value, write};
 use crate::server::Server;
 use crate::session::{SessionError, Sessions};
+use crate::task::{TaskError, Tasks, Want};
 use crate::tool::{LocalBoxFuture, Sleep, runtime_sleep};
 
 /// The one path that is served.
 const PATH: &[u8] = b"/mcp";
-const ALLOW: &str = "POST, DELETE";
+const ALLOW: &str = "POST, GET, DELETE";
 const RETRY_AFTER_S: &str = "1";
 
 /// The service of one shard.
@@ -35,10 +44,15 @@ pub struct Service {
     sleep: Sleep,
     /// Refusals logged so far.
     refusals: Cell<u64>,
+    /// Where calls go on that become tasks; `None` where none can.
+    tasks: Option<Rc<dyn Tasks>>,
+    /// What this shard knows to be on offer.
+    edition: RefCell<Rc<Held>>,
+    listeners: RefCell<Vec<Weak<Listener>>>,
+    streams: Rc<Cell<usize>>,
 }
 
-/// What became of a request whose answer is in the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of a request.
 pub struct Outcome {
     /// The connection is to be closed once the answer is sent.
     pub close: bool,
@@ -46,6 +60,8 @@ pub struct Outcome {
     pub status: u16,
     /// What the request was.
     pub kind: Kind,
+    /// What is left of the answer, none of which is in the output yet; `None` when all of it is.
+    pub rest: Option<Box<Rest>>,
 }
 
 /// A refusal on its way to the output.
@@ -76,6 +92,16 @@ struct Exchange<'h, 's, S> {
     connection: Connection,
     sessions: &'s S,
     kind: Cell<Kind>,
+    rest: Cell<Option<Box<Rest>>>,
+}
+
+/// One of the streams that a shard may have open; counts while it lives.
+pub(crate) struct OpenStream(Rc<Cell<usize>>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Service {
@@ -83,6 +109,10 @@ impl Service {
     pub fn new(server: Server, guard: Guard) -> Self {
         let json = RefCell::new(JsonParser::new(server.limits()));
         Self {
+            edition: RefCell::new(Rc::new(Held(server.edition()))),
+            tasks: None,
+            listeners: RefCell::default(),
+            streams: Rc::default(),
             server,
             guard,
             counters: Arc::default(),
@@ -109,6 +139,16 @@ impl Service {
         self
     }
 
+    /// Lets calls become tasks of `tasks`, if the server declares that it has tasks.
+    pub(crate) fn with_tasks(mut self, tasks: Rc<dyn Tasks>) -> Self {
+        self.tasks = self.server.declared().tasks.then_some(tasks);
+        self
+    }
+
+    pub(crate) fn tasks(&self) -> Option<Rc<dyn Tasks>> {
+        self.tasks.clone()
+    }
+
     /// The server behind this service.
     pub fn server(&self) -> &Server {
         &self.server
@@ -121,6 +161,41 @@ impl Service {
 
     pub(crate) fn sleep(&self) -> Sleep {
         self.sleep
+    }
+
+    /// What is on offer now: one atomic load while nothing has changed.
+    pub(crate) fn edition(&self) -> Rc<Held> {
+        let mut edition = self.edition.borrow_mut();
+        if let Some(newer) = edition.newer() {
+            *edition = Rc::new(newer);
+        }
+        edition.clone()
+    }
+
+    /// Tells `listener` of changes from now on, while it lives.
+    pub(crate) fn add_listener(&self, listener: &Rc<Listener>) {
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.retain(|it| it.strong_count() > 0);
+        listeners.push(Rc::downgrade(listener));
+    }
+
+    /// Passes changes on to the streams that asked for them.
+    pub(crate) fn spread(&self, news: &News) {
+        self.edition();
+        for listener in self.listeners.borrow().iter().filter_map(Weak::upgrade) {
+            listener.hear(news);
+        }
+    }
+
+    fn open_stream(&self) -> Result<OpenStream, RpcError> {
+        let open = self.streams.get();
+        if open >= self.server.limits().streams_per_shard {
+            bump(&self.counters.refused_session_capacity);
+            let wanted = "Too many streams: try again later";
+            return Err(RpcError::new(503, Code::Transport, wanted));
+        }
+        self.streams.set(open + 1);
+        Ok(OpenStream(self.streams.clone()))
     }
 
     /// Answers one request by appending to `out`. The body's strings are unescaped in place;
@@ -141,9 +216,11 @@ impl Service {
             connection,
             sessions,
             kind,
+            rest: Cell::new(None),
         };
         let answered = match self.route(head) {
             Ok(Method::Delete) => self.delete(&exchange, out).await,
+            Ok(Method::Get) => self.get(&exchange, out).await,
             Ok(_) => self.post(&exchange, body, arena, out).await,
             Err(status) => {
                 refuse_route(status, connection, out);
@@ -159,6 +236,7 @@ impl Service {
             close: connection == Connection::Close,
             status,
             kind: exchange.kind.get(),
+            rest: exchange.rest.take(),
         }
     }
 
@@ -172,6 +250,7 @@ impl Service {
             close: true,
             status: error.status(),
             kind: Kind::Refused,
+            rest: None,
         }
     }
 
@@ -184,6 +263,7 @@ impl Service {
             close: true,
             status: 408,
             kind: Kind::Refused,
+            rest: None,
         }
     }
 
@@ -199,6 +279,7 @@ impl Service {
             close: true,
             status: 503,
             kind: Kind::Refused,
+            rest: None,
         }
     }
 
@@ -219,7 +300,7 @@ impl Service {
     fn route(&self, head: &Head<'_>) -> Result<Method, u16> {
         let (counter, status) = match head.method {
             _ if head.path != PATH => (&self.counters.refused_path, 404),
-            method @ (Method::Post | Method::Delete) => return Ok(method),
+            method @ (Method::Post | Method::Get | Method::Delete) => return Ok(method),
             _ => (&self.counters.refused_verb, 405),
         };
         bump(counter);
@@ -269,23 +350,37 @@ impl Service {
             .borrow_mut()
             .parse(body, arena)
             .map_err(|error| RpcError::new(400, Code::ParseError, error.to_string()))?;
+        if let Value::Array(messages) = root {
+            return self.batch(exchange, messages, out).await;
+        }
         let message = Message::read(root).map_err(|malformed| Refused {
             id: malformed.id,
             error: malformed.error,
         })?;
-        let (kind, meta) = match message {
-            Message::Request(_, Params { method, meta, .. }) => (Kind::of(method), meta),
-            Message::Notification(Params { meta, .. }) => (Kind::Notification, meta),
-            Message::Response => (Kind::Notification, None),
-        };
-        let names_version = meta.is_some_and(|meta| meta.get(META_VERSION).is_some());
-        let era = Era::of(head.protocol_version, names_version);
-        exchange.kind.set(kind);
-        self.counters.request(era, kind);
-        match era {
+        if let Message::Request(Id::Str(id), _) = message
+            && id.len() > self.server.limits().id_bytes
+        {
+            let wanted = "Invalid request: id is over the limit of bytes";
+            return Err(RpcError::invalid_request(wanted).into());
+        }
+        match self.count(exchange, message) {
             Era::Modern => self.modern(exchange, message, out).await,
             Era::Legacy => self.legacy(exchange, message, out).await,
         }
+    }
+
+    /// Counts a message and says of which era it is.
+    fn count<S>(&self, exchange: &Exchange<'_, '_, S>, message: Message<'_>) -> Era {
+        let (kind, meta) = match message {
+            Message::Request(_, Params { method, meta, .. }) => (Kind::of(method), meta),
+            Message::Notification(Params { meta, .. }) => (Kind::Notification, meta),
+            Message::Response(_) => (Kind::Notification, None),
+        };
+        let names_version = meta.is_some_and(|meta| meta.get(META_VERSION).is_some());
+        let era = Era::of(exchange.head.protocol_version, names_version);
+        exchange.kind.set(kind);
+        self.counters.request(era, kind);
+        era
     }
 
     async fn modern<'a, S: Sessions>(
@@ -295,114 +390,94 @@ impl Service {
         out: &mut Vec<u8>,
     ) -> Answered<'a> {
         let head = exchange.head;
+        let fields = |name: &str| head.fields(name);
         let mirror = Some(Mirror {
             version: head.protocol_version,
             method: head.mcp_method,
             name: head.mcp_name,
+            fields: &fields,
         });
         match message {
             Message::Request(id, request) => {
+                let start = out.len();
                 let body = Body::open(out, 200, exchange.connection);
-                v2026_07_28::answer(self, id, request, mirror, out)
-                    .await
-                    .map_err(of(id))?;
-                body.finish(out);
+                let flow = v2026_07_28::answer(self, id, request, mirror, out).map_err(of(id))?;
+                match flow {
+                    Flow::Done => {
+                        body.finish(out);
+                        return Ok(200);
+                    }
+                    Flow::Asks(task, want) => {
+                        self.ask_task(id, &task, want, out).await.map_err(of(id))?;
+                        body.finish(out);
+                        return Ok(200);
+                    }
+                    Flow::Goes(work) => {
+                        exchange.goes_on(Rest::call(
+                            *work,
+                            exchange.connection,
+                            exchange.chunked(),
+                            true,
+                        ));
+                    }
+                    Flow::Listens(listening) => {
+                        let open = self.open_stream().map_err(of(id))?;
+                        exchange.goes_on(Rest::listening(
+                            listening,
+                            open,
+                            exchange.connection,
+                            exchange.chunked(),
+                        ));
+                    }
+                }
+                out.truncate(start);
                 Ok(200)
             }
             Message::Notification(notification) => {
                 v2026_07_28::accept(notification, mirror)?;
                 Ok(exchange.accepted(out))
             }
-            Message::Response => {
+            Message::Response(_) => {
                 let wanted = "Invalid request: this node sends no requests, so takes no responses";
                 Err(RpcError::invalid_request(wanted).into())
             }
         }
     }
 
-    async fn legacy<'a, S: Sessions>(
+    /// Answers a request that asks a task.
+    async fn ask_task(
         &self,
-        exchange: &Exchange<'_, '_, S>,
-        message: Message<'a>,
+        id: Id<'_>,
+        task: &str,
+        want: Want,
         out: &mut Vec<u8>,
-    ) -> Answered<'a> {
-        let sessions = exchange.sessions;
-        match message {
-            Message::Request(
-                id,
-                Params {
-                    method: "initialize",
-                    params,
-                    ..
-                },
-            ) => {
-                let facts = v2025_11_25::hello(params).map_err(of(id))?;
-                let version = facts.version;
-                let session = sessions.open(facts).await;
-                let session = session.map_err(|e| of(id)(self.session_error(e)))?;
-                let mut body = Body::open(out, 200, exchange.connection);
-                v2025_11_25::welcome(self, id, version, out);
-                body.insert_field(out, "Mcp-Session-Id", session.as_str());
-                body.finish(out);
-                Ok(200)
-            }
-            Message::Request(id, request) => {
-                let session = session_id(exchange.head).map_err(of(id))?;
-                let found = sessions.check(session).await;
-                found.map_err(|e| of(id)(self.session_error(e)))?;
-                let body = Body::open(out, 200, exchange.connection);
-                v2025_11_25::answer(self, id, request, out)
-                    .await
-                    .map_err(of(id))?;
-                body.finish(out);
-                Ok(200)
-            }
-            Message::Notification(Params {
-                method: "notifications/initialized",
-                ..
-            }) => {
-                let session = session_id(exchange.head)?;
-                sessions
-                    .initialized(session)
-                    .await
-                    .map_err(|e| self.session_error(e))?;
-                Ok(exchange.accepted(out))
-            }
-            Message::Notification(_) | Message::Response => {
-                let session = session_id(exchange.head)?;
-                sessions
-                    .check(session)
-                    .await
-                    .map_err(|e| self.session_error(e))?;
-                Ok(exchange.accepted(out))
-            }
+    ) -> Result<(), RpcError> {
+        let members = match self.tasks() {
+            Some(tasks) => tasks.ask(task, want).await,
+            None => Err(TaskError::Unknown),
+        };
+        let members = members.map_err(|error| match error {
+            TaskError::Unknown => RpcError::invalid_params("Invalid params: unknown taskId"),
+            TaskError::Busy => RpcError::new(503, Code::Transport, "Task is busy: try again later"),
+        })?;
+        write::open_result(out, id);
+        let stamp = self.server.stamp();
+        if members.is_empty() {
+            stamp.agree(out);
+        } else {
+            out.extend_from_slice(members.as_bytes());
+            stamp.close(Era::Modern, out);
         }
+        out.push(b'}');
+        Ok(())
     }
 
-    /// Ends a legacy session; the modern era has none to end.
-    async fn delete<'a, S: Sessions>(
-        &self,
-        exchange: &Exchange<'_, '_, S>,
-        out: &mut Vec<u8>,
-    ) -> Answered<'a> {
-        let head = exchange.head;
-        self.guard(head)?;
-        if Era::of(head.protocol_version, false) == Era::Modern {
-            bump(&self.counters.refused_verb);
-            self.log_refusal(405, &"DELETE ends legacy sessions only");
-            response::method_not_allowed(out, exchange.connection, "POST");
-            return Ok(405);
-        }
-        exchange.kind.set(Kind::SessionDelete);
-        bump(&self.counters.session_delete);
-        let session = session_id(head)?;
-        exchange
-            .sessions
-            .close(session)
-            .await
-            .map_err(|e| self.session_error(e))?;
-        response::empty(out, 204, exchange.connection, b"");
-        Ok(204)
+    /// Refuses a verb that only some clients may use.
+    fn not_allowed<S>(&self, exchange: &Exchange<'_, '_, S>, out: &mut Vec<u8>) -> u16 {
+        bump(&self.counters.refused_verb);
+        self.log_refusal(405, &"GET and DELETE are for legacy sessions only");
+        response::method_not_allowed(out, exchange.connection, "POST");
+        405
     }
 
     fn session_error(&self, error: SessionError) -> RpcError {
@@ -412,6 +487,9 @@ impl Service {
                 bump(&self.counters.refused_session_capacity);
                 (503, Code::Transport)
             }
+            SessionError::Conflict => (409, Code::Transport),
+            SessionError::Subscriptions => (200, Code::InvalidParams),
+            SessionError::NoStreams => (405, Code::Transport),
         };
         RpcError::new(status, code, error.to_string())
     }
@@ -441,6 +519,15 @@ impl<S> Exchange<'_, '_, S> {
         response::empty(out, 202, self.connection, b"");
         202
     }
+
+    fn goes_on(&self, rest: Rest) {
+        self.rest.set(Some(Box::new(rest)));
+    }
+
+    /// Whether the client knows chunks.
+    fn chunked(&self) -> bool {
+        self.head.minor_version > 0
+    }
 }
 
 fn refuse_route(status: u16, connection: Connection, out: &mut Vec<u8>) {
@@ -448,20 +535,4 @@ fn refuse_route(status: u16, connection: Connection, out: &mut Vec<u8>) {
         405 => response::method_not_allowed(out, connection, ALLOW),
         _ => response::empty(out, status, connection, b""),
     }
-}
-
-/// The session that a legacy request names.
-fn session_id<'h>(head: &Head<'h>) -> Result<&'h str, RpcError> {
-    let Some(id) = head.session else {
-        let wanted = "Bad request: Mcp-Session-Id is missing, initialize first";
-        return Err(RpcError::new(400, Code::Transport, wanted));
-    };
-    // An id outside ASCII was never issued.
-    std::str::from_utf8(id).map_err(|_| {
-        RpcError::new(
-            404,
-            Code::SessionNotFound,
-            SessionError::Unknown.to_string(),
-        )
-    })
 }

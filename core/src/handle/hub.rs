@@ -1,0 +1,268 @@
+//! Where a shard's calls and streams wait for what comes to them from other shards: answers of a
+//! client, events of a session, the wish to cancel.
+//!
+//! Who waits opens a slot and gives its route away; who has something for it posts it, here or
+//! through the mesh to the hub of that shard. A slot is closed by dropping it, and its route then
+//! leads nowhere.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use ninefold_runtime::{
+    Actor, Address, Context, Handler, Message, SpawnError, SpawnOptions, spawn_actor,
+};
+
+use super::id::{Route, Secret};
+use crate::limits::Limits;
+use crate::session::{Event, Reply};
+
+/// Messages that may wait for one hub; what finds no room is lost, as on a broken connection.
+const MAILBOX: u32 = 16_384;
+
+/// What comes to a slot.
+pub(crate) enum Parcel {
+    /// The answer to a question.
+    Reply(Reply),
+    /// An event of a session.
+    Event(Event),
+    /// The call is to end.
+    Cancel,
+    /// Nothing more will come.
+    End,
+}
+
+impl Parcel {
+    /// Bytes that it owns.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => event.id.len() + event.data.len(),
+            Self::Reply(Reply::Result(text)) => text.len(),
+            Self::Reply(Reply::Error { message, .. }) => message.len(),
+            Self::Cancel | Self::End => 0,
+        }
+    }
+}
+
+/// The way to a slot.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotRef {
+    pub(crate) route: Route,
+    pub(crate) secret: Secret,
+}
+
+impl SlotRef {
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.route == other.route && self.secret.matches(other.secret)
+    }
+}
+
+struct Waiting {
+    secret: Secret,
+    queue: RefCell<VecDeque<Parcel>>,
+    queued_bytes: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    generation: u32,
+    waiting: Option<Rc<Waiting>>,
+}
+
+/// The slots of one shard.
+pub(crate) struct Hub {
+    shard: u16,
+    hubs: Arc<Hubs>,
+    entries: RefCell<Vec<Entry>>,
+    free: RefCell<Vec<u32>>,
+    slots_max: usize,
+    queue_max: usize,
+    queue_bytes_max: usize,
+    streams: Cell<u64>,
+}
+
+/// Where the hub of each shard is.
+pub(crate) struct Hubs(Vec<OnceLock<(u32, u32)>>);
+
+impl Hubs {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self((0..shards).map(|_| OnceLock::new()).collect())
+    }
+
+    fn address(&self, shard: u16) -> Option<Address<HubActor>> {
+        let &(index, generation) = self.0.get(usize::from(shard))?.get()?;
+        Address::from_parts(shard, index, generation)
+    }
+}
+
+/// Takes what other shards post.
+struct HubActor(Rc<Hub>);
+
+impl Actor for HubActor {}
+
+struct Post {
+    to: SlotRef,
+    parcel: Parcel,
+}
+
+impl Message for Post {
+    type Reply = ();
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.parcel.bytes()
+    }
+}
+
+impl Handler<Post> for HubActor {
+    fn handle(&mut self, post: Post, _: &mut Context<'_, Self>) {
+        self.0.deliver(post.to, post.parcel);
+    }
+}
+
+impl Hub {
+    /// Opens the hub of the calling shard.
+    pub(crate) fn open(hubs: Arc<Hubs>, limits: &Limits) -> Result<Rc<Self>, SpawnError> {
+        let shard = ninefold_runtime::current_shard().unwrap_or_default();
+        let hub = Rc::new(Self {
+            shard,
+            hubs: hubs.clone(),
+            entries: RefCell::default(),
+            free: RefCell::default(),
+            slots_max: limits.waits_per_shard,
+            queue_max: limits.replay_count,
+            queue_bytes_max: limits.stream_bytes,
+            streams: Cell::new(0),
+        });
+        let options = SpawnOptions {
+            capacity: MAILBOX,
+            ..SpawnOptions::default()
+        };
+        let address = spawn_actor(options, HubActor(hub.clone()))?;
+        let (shard, index, generation) = address.id().to_parts();
+        if let Some(place) = hubs.0.get(usize::from(shard)) {
+            place.get_or_init(|| (index, generation));
+        }
+        Ok(hub)
+    }
+
+    /// The shard whose hub this is.
+    pub(crate) fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// A name for a stream that no other stream of this process has.
+    pub(crate) fn name_stream(&self) -> String {
+        let number = self.streams.get();
+        self.streams.set(number + 1);
+        format!("{}.{number}", self.shard)
+    }
+
+    /// Opens a slot; `None` at the limit, or without randomness.
+    pub(crate) fn slot(self: &Rc<Self>) -> Option<Slot> {
+        let secret = Secret::fresh().ok()?;
+        let waiting = Rc::new(Waiting {
+            secret,
+            queue: RefCell::default(),
+            queued_bytes: Cell::new(0),
+            waker: RefCell::default(),
+        });
+        let mut entries = self.entries.borrow_mut();
+        let index = match self.free.borrow_mut().pop() {
+            Some(index) => index,
+            None if entries.len() < self.slots_max => {
+                entries.push(Entry::default());
+                u32::try_from(entries.len() - 1).ok()?
+            }
+            None => return None,
+        };
+        let entry = entries.get_mut(index as usize)?;
+        entry.waiting = Some(waiting.clone());
+        let route = Route {
+            shard: self.shard,
+            index,
+            generation: entry.generation,
+        };
+        Some(Slot {
+            hub: self.clone(),
+            waiting,
+            at: SlotRef { route, secret },
+        })
+    }
+
+    /// Posts `parcel`; false when it is known that it will not arrive.
+    pub(crate) fn post(&self, to: SlotRef, parcel: Parcel) -> bool {
+        if to.route.shard == self.shard {
+            return self.deliver(to, parcel);
+        }
+        let hub = self.hubs.address(to.route.shard);
+        hub.is_some_and(|hub| hub.cast(Post { to, parcel }).is_ok())
+    }
+
+    fn deliver(&self, to: SlotRef, parcel: Parcel) -> bool {
+        let entries = self.entries.borrow();
+        let waiting = entries
+            .get(to.route.index as usize)
+            .filter(|entry| entry.generation == to.route.generation)
+            .and_then(|entry| entry.waiting.as_ref())
+            .filter(|waiting| waiting.secret.matches(to.secret));
+        let Some(waiting) = waiting else {
+            return false;
+        };
+        let mut queue = waiting.queue.borrow_mut();
+        let bytes = waiting.queued_bytes.get() + parcel.bytes();
+        let room = queue.len() < self.queue_max && bytes <= self.queue_bytes_max;
+        // What is larger than the room waits alone.
+        if room || queue.is_empty() {
+            waiting.queued_bytes.set(bytes);
+            queue.push_back(parcel);
+        } else if !matches!(queue.back(), Some(Parcel::End)) {
+            // The reader is behind by more than is kept for it: it must come back for the rest.
+            queue.push_back(Parcel::End);
+        }
+        if let Some(waker) = waiting.waker.take() {
+            waker.wake();
+        }
+        true
+    }
+}
+
+/// A place where parcels are waited for; dropping it closes it.
+pub(crate) struct Slot {
+    hub: Rc<Hub>,
+    waiting: Rc<Waiting>,
+    at: SlotRef,
+}
+
+impl Slot {
+    pub(crate) fn at(&self) -> SlotRef {
+        self.at
+    }
+
+    pub(crate) fn poll(&self, cx: &mut TaskContext<'_>) -> Poll<Parcel> {
+        if let Some(parcel) = self.waiting.queue.borrow_mut().pop_front() {
+            let queued = &self.waiting.queued_bytes;
+            queued.set(queued.get() - parcel.bytes());
+            return Poll::Ready(parcel);
+        }
+        *self.waiting.waker.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) async fn receive(&self) -> Parcel {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let index = self.at.route.index;
+        if let Some(entry) = self.hub.entries.borrow_mut().get_mut(index as usize) {
+            entry.waiting = None;
+            entry.generation = entry.generation.wrapping_add(1);
+        }
+        self.hub.free.borrow_mut().push(index);
+    }
+}

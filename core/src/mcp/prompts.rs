@@ -1,0 +1,65 @@
+//! `prompts/get`.
+
+use ninefold_runtime::panics::catch;
+
+use super::call::arguments_of;
+use super::dispatch::{Asker, Flow, Opener};
+use super::work::{Kind, Made, Work, panicked};
+use crate::prompt::{Begun, Messages};
+use crate::rpc::{Id, RpcError, Value, write};
+use crate::server::json;
+use crate::service::Service;
+
+/// Writes the prompt that `params` names: the whole answer, if it is done at once.
+pub(crate) fn get(
+    service: &Service,
+    asker: &Asker<'_>,
+    id: Id<'_>,
+    params: Value<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Flow, RpcError> {
+    let [name, arguments, responses, state] = params
+        .pick(["name", "arguments", "inputResponses", "requestState"])
+        .map_err(|key| RpcError::invalid_params(format!("Invalid params: duplicate {key}")))?;
+    let Some(Value::Str(name)) = name else {
+        return Err(RpcError::invalid_params(
+            "Invalid params: name must be a string",
+        ));
+    };
+    let arguments = arguments_of(arguments)?;
+    let edition = service.edition();
+    let Some(prompt) = edition.catalog.prompt(name) else {
+        let name: String = name.chars().take(64).collect();
+        return Err(RpcError::invalid_params(format!("Unknown prompt: {name}")));
+    };
+    let opener = Opener::new(service, asker, "prompts/get", params, [responses, state])?;
+    let begun = catch(|| prompt.begin(arguments, &|| opener.context()));
+    let begun = begun.map_err(|caught| panicked(service, Kind::Prompt, name, &caught))?;
+    let description = json(&prompt.definition.description);
+    match begun {
+        Begun::Done(messages) => {
+            let members = members(&description, messages)?;
+            write::open_result(out, id);
+            out.extend_from_slice(&members);
+            service.server().stamp().close(asker.era, out);
+            out.push(b'}');
+            Ok(Flow::Done)
+        }
+        Begun::Running(future) => {
+            let future = async move {
+                match members(&description, future.await) {
+                    Ok(members) => Made::Members(members),
+                    Err(error) => Made::Refused(error),
+                }
+            };
+            let work = Work::new(id, Kind::Prompt, name, &opener, Box::pin(future));
+            Ok(Flow::Goes(Box::new(work)))
+        }
+    }
+}
+
+/// The members of the result, the object left open.
+fn members(description: &str, messages: Messages) -> Result<Vec<u8>, RpcError> {
+    let messages = json(&messages?);
+    Ok(format!(r#"{{"description":{description},"messages":{messages}"#).into_bytes())
+}
