@@ -1,5 +1,5 @@
-//! The mesh under shuttle: random schedules of a larger race than loom can exhaust. Four peers stream
-//! on both lanes, a thread injects jobs, and the shard drains a little, sleeps and is woken.
+//! The mesh under shuttle: random schedules of a larger race than loom can exhaust. Four peers
+//! stream on both lanes, a thread injects jobs, and the shard drains a little, sleeps and is woken.
 //!
 //! `cargo test -p ninefold-runtime --features shuttle --test shuttle_mesh`
 #![allow(
