@@ -32,7 +32,13 @@ impl Root {
         self.0 == Path::new("/")
     }
 
-    fn resolve(&self, path: &str) -> PathBuf {
+    /// The directory itself.
+    pub(crate) fn top(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where `path`, which is ours and not the kernel's, stands.
+    pub fn resolve(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))
     }
 
@@ -62,6 +68,10 @@ impl Root {
     pub(crate) fn link(&self, path: &str) -> Option<String> {
         let target = fs::read_link(self.resolve(path)).ok()?;
         Some(target.to_str()?.to_owned())
+    }
+
+    pub(crate) fn is_folder(&self, path: &str) -> bool {
+        self.resolve(path).is_dir()
     }
 
     pub(crate) fn exists(&self, path: &str) -> bool {

@@ -26,7 +26,10 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn empty() -> Self {
         let host = Self {
-            dir: TempDir::new().unwrap(),
+            // In memory where there is such a folder: journals are flushed thousands of times.
+            dir: TempDir::new_in("/dev/shm")
+                .or_else(|_| TempDir::new())
+                .unwrap(),
         };
         fs::create_dir(host.path().join("proc")).unwrap();
         host
