@@ -104,6 +104,7 @@ impl ApplyError {
     pub fn exit(&self) -> u8 {
         match self {
             Self::NotPermitted { .. } => 7,
+            Self::Journal(error) if error.is_not_permitted() => 7,
             Self::Vanished { .. } | Self::Undone { .. } => 6,
             Self::Journal(_) | Self::Interrupted { .. } | Self::NoBoot | Self::NotUndone { .. } => {
                 1

@@ -25,6 +25,9 @@ const EXIT_OWN_ERROR: u8 = 1;
 /// Wrong usage, as clap has it.
 const EXIT_USAGE: u8 = 2;
 
+/// Somebody with more rights could have done it.
+const EXIT_NOT_PERMITTED: u8 = 7;
+
 const EXAMPLES: &str = "\
 Examples:
   ninefold-tune check                          is this host fit for production?
@@ -194,6 +197,11 @@ impl Error {
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Self::Apply(error) => error.exit(),
+            Self::Journal(error) | Self::Revert(RevertError::Journal(error))
+                if error.is_not_permitted() =>
+            {
+                EXIT_NOT_PERMITTED
+            }
             Self::Which { .. }
             | Self::Revert(RevertError::Unknown { .. })
             | Self::Noise(NoiseError::NotAllowed { .. }) => EXIT_USAGE,

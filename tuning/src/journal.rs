@@ -164,6 +164,18 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// Whether somebody with more rights could have kept the journal.
+    pub fn is_not_permitted(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        let kind = match self {
+            Self::Store { source, .. } => Some(source.kind()),
+            Self::Busy { .. } | Self::Corrupt { .. } => None,
+        };
+        matches!(kind, Some(PermissionDenied | ReadOnlyFilesystem))
+    }
+}
+
 /// A directory of journals, held by one process.
 #[derive(Debug)]
 pub struct Store {

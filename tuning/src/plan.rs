@@ -59,6 +59,8 @@ pub struct Advice {
     pub setting: String,
     /// How much that counts under the profile.
     pub severity: Level,
+    /// How it stands: `unsupported` counts for nothing, because it is not this host's.
+    pub status: Status,
     /// Who can do it, and by what means.
     pub by: By,
     /// A parameter of the kernel, a directive of the unit, or a sentence.
@@ -112,6 +114,7 @@ pub fn plan(root: &Root, facts: &Facts, options: &CheckOptions, only: &[String])
             Outcome::Advice(by, what) => advice.push(Advice {
                 setting: finding.id,
                 severity: finding.severity,
+                status: finding.status,
                 by,
                 what,
                 risk: finding.risk,
@@ -194,8 +197,7 @@ fn plan_one(root: &Root, at: &Context<'_>, setting: &Setting, finding: &Finding)
 
 /// As `check` has it, but 5 when all that stays unmet waits for a boot.
 fn exit(steps: &[Step], advice: &[Advice]) -> u8 {
-    // What belongs to the host below counts only where the profile requires it.
-    let counts = |of: &&Advice| of.by != By::HostOperator || of.severity == Level::Required;
+    let counts = |of: &&Advice| !of.status.settled();
     let advice: Vec<_> = advice.iter().filter(counts).collect();
     let required = steps.iter().any(|step| step.severity == Level::Required)
         || advice

@@ -7,6 +7,10 @@
 mod support;
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -121,6 +125,53 @@ fn failures_say_what_was_wanted_found_and_is_to_be_done() {
         1,
     );
     assert!(error.contains("--state-dir"), "{error}");
+}
+
+#[test]
+fn without_root_it_is_said_what_it_takes() {
+    const NOBODY: u32 = 65_534;
+    let host = Host::load("kvm-8c");
+    let before = files(host.path());
+    let state = host.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(host.path(), 0o755);
+    mode(&state, 0o777);
+    for path in before.iter().filter(|path| path.starts_with("/proc/sys")) {
+        mode(&host.path().join(&path[1..]), 0o444);
+    }
+    // Root may write whatever the mode says, so it becomes nobody, who may not see our own path.
+    let binary = host.path().join("ninefold-tune");
+    fs::copy(env!("CARGO_BIN_EXE_ninefold-tune"), &binary).unwrap();
+    for (state, wanted) in [
+        (Some(&state), "it takes root, and CAP_NET_ADMIN"),
+        (None, "wanted to keep a journal"),
+    ] {
+        let mut command = Command::new(&binary);
+        command.args(["apply", "--yes", "--root"]).arg(host.path());
+        command.args(
+            state
+                .iter()
+                .flat_map(|dir| ["--state-dir".as_ref(), dir.as_os_str()]),
+        );
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        } else if state.is_none() {
+            // The tree is ours, and so is a folder in it.
+            continue;
+        }
+        let output = match command.output() {
+            Ok(output) => output,
+            // A file system of this machine that runs no programs.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return,
+            Err(error) => panic!("{error}"),
+        };
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{errors}{}", text(&output));
+        assert!(errors.contains(wanted), "{errors}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@
 mod support;
 
 use ninefold_tuning::setting::{self, Change};
-use ninefold_tuning::{Advice, By, CheckOptions, Level, Plan, Profile, Root, plan};
+use ninefold_tuning::{Advice, By, CheckOptions, Level, Plan, Profile, Root, Status, plan};
 use support::{HOSTS, Host, files};
 
 fn planned(host: &Host, profile: Profile, only: &[&str]) -> Plan {
@@ -101,7 +101,11 @@ fn a_guest_is_written_to_and_its_hypervisor_is_spoken_of() {
         ]
     );
     assert_eq!(plan.exit, 4);
-    assert_eq!(advice(&plan, "freq.governor").by, By::HostOperator);
+    let governor = advice(&plan, "freq.governor");
+    assert_eq!(
+        (governor.by, governor.status),
+        (By::HostOperator, Status::Unsupported)
+    );
     assert_eq!(advice(&plan, "kernel.version").by, By::Person);
     let quota = advice(&plan, "cpu.quota");
     assert_eq!((quota.by, quota.what.as_str()), (By::Unit, "CPUQuota="));

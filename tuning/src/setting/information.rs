@@ -101,11 +101,12 @@ pub(super) static SETTINGS: &[Setting] = &[
             let value = |cmdline: &String| {
                 let mut words = cmdline.split(' ');
                 let word = words.find_map(|word| word.strip_prefix("mitigations="));
-                word.unwrap_or("default").to_owned()
+                let off = word.is_some_and(|word| word.starts_with("off"));
+                if off { "off" } else { "on" }.to_owned()
             };
             at.facts.kernel.cmdline.as_ref().map(value).into()
         },
-        want: |_| Want::OneOf(&["default", "auto", "auto,nosmt"]),
+        want: |_| Want::OneOf(&["on"]),
     },
     Setting {
         id: "hw.machinecheck",
