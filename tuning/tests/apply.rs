@@ -535,6 +535,34 @@ fn two_at_once_and_unknown_journals_are_refused() {
 }
 
 #[test]
+fn junk_is_put_back_as_it_was() {
+    // Neither text nor a value; what is written over it must not lose a bit of it.
+    let odd = |byte: &u8| *byte != b'[';
+    for junk in [
+        vec![0xff; 4_000],
+        (0..=255).filter(odd).collect(),
+        b"\n\n".to_vec(),
+        vec![],
+    ] {
+        let host = Host::load("kvm-8c");
+        let plan = planned(&host);
+        for step in &plan.steps {
+            host.write(&step.path, &junk);
+        }
+        let before = bytes(&host);
+        let applied = apply(
+            &plan,
+            &root(&host),
+            &store(&host),
+            &Identity::read(&root(&host)),
+        );
+        assert_eq!(applied.unwrap().written.len(), plan.steps.len());
+        undo(&host, WRITE).unwrap();
+        assert_eq!(bytes(&host), before);
+    }
+}
+
+#[test]
 fn old_journals_are_forgotten() {
     let host = Host::load("small-vm-2c");
     for _ in 0..70 {

@@ -213,6 +213,30 @@ fn what_some_cpus_lack_is_written_to_those_only() {
 }
 
 #[test]
+fn hosts_of_no_cpu_and_of_thousands_are_planned_for() {
+    let none = Host::load("kvm-8c");
+    none.remove("/sys/devices/system/cpu");
+    none.remove("/proc/cpuinfo");
+    none.remove("/proc/self/status");
+    let plan = production(&none);
+    assert!(
+        plan.steps
+            .iter()
+            .all(|step| !step.setting.starts_with("irq."))
+    );
+    let many = Host::load("kvm-8c");
+    many.write("/sys/devices/system/cpu/online", "0-4095\n");
+    many.write("/proc/self/status", "Cpus_allowed_list:\t0-4095\n");
+    many.write(
+        "/proc/irq/default_smp_affinity",
+        ["ffffffff"; 128].join(","),
+    );
+    let plan = production(&many);
+    assert!(steps(&plan).contains(&("irq.default", "/proc/irq/default_smp_affinity", "1")));
+    assert_eq!(plan.shard_count, 4_095);
+}
+
+#[test]
 fn planning_writes_nothing_on_any_host() {
     for name in HOSTS {
         let host = Host::load(name);
