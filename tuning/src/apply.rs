@@ -165,8 +165,13 @@ pub fn apply(
             Err(why) => return Err(undo(journal, index, why, pen, store)),
         }
     }
-    applied.journal = Some(journal.id);
-    journal.state = State::InForce;
+    // Where the kernel refused every file there is nothing to undo.
+    let in_force = !applied.written.is_empty();
+    applied.journal = in_force.then_some(journal.id);
+    journal.state = match in_force {
+        true => State::InForce,
+        false => State::Undone,
+    };
     store.save(&journal)?;
     store.prune()?;
     Ok(applied)

@@ -126,6 +126,16 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_is_read_as_the_facts_are() {
+        let path = "/proc/sys/kernel/osrelease";
+        let bytes = Root::host().read(path).unwrap();
+        assert_eq!(
+            String::from_utf8(bytes).unwrap().trim(),
+            Root::host().text(path).unwrap()
+        );
+    }
+
+    #[test]
     fn no_link_and_no_path_leads_out_of_the_root() {
         let dir = tempfile::tempdir().unwrap();
         let outside = dir.path().join("outside");

@@ -257,9 +257,11 @@ fn revert_one(
         if entry.state == EntryState::Reverted || !concerns(which, &entry.setting) {
             continue;
         }
-        let (outcome, detail) = match reset {
-            true => (RevertOutcome::Reset, None),
-            false => revert_entry(entry, options, pen),
+        let (outcome, detail) = match (reset, entry.state) {
+            (true, _) => (RevertOutcome::Reset, None),
+            // What was never ours to write is not ours to put back.
+            (false, EntryState::Refused) => (RevertOutcome::Untouched, None),
+            (false, _) => revert_entry(entry, options, pen),
         };
         failed |= outcome == RevertOutcome::Failed;
         if outcome != RevertOutcome::Failed {

@@ -329,6 +329,35 @@ fn a_crash_at_any_write_leaves_a_journal_that_undoes_it() {
 }
 
 #[test]
+fn what_the_kernel_refused_is_nobodys_to_put_back() {
+    const IRQ: &str = "/proc/irq/24/smp_affinity_list";
+    let host = Host::load("kvm-8c");
+    let at = planned(&host)
+        .steps
+        .iter()
+        .position(|of| of.path == IRQ)
+        .unwrap();
+    let pen = FaultyPen::new(&host, Fault::Refuse(io::ErrorKind::Other), at);
+    assert_eq!(apply_by(&host, &pen).unwrap().refused.len(), 1);
+    host.write(IRQ, "2\n");
+    let undone = undo(&host, WRITE).unwrap();
+    let of = |path: &str| undone.iter().find(|of| of.path == path).unwrap().outcome;
+    assert_eq!(of(IRQ), RevertOutcome::Untouched);
+    assert_eq!(bytes(&host)[IRQ], b"2\n");
+    // Where every file is refused nothing is in force.
+    let only = ["irq.affinity".to_owned()];
+    let plan = plan(&root(&host), &host.facts(), &CheckOptions::default(), &only);
+    let mut pen = FaultyPen::new(&host, Fault::Refuse(io::ErrorKind::Other), 0);
+    pen.for_good = true;
+    let applied = apply(&plan, &pen, &store(&host), &Identity::read(&root(&host))).unwrap();
+    assert_eq!(
+        (applied.journal, applied.refused.len()),
+        (None, plan.steps.len())
+    );
+    assert_eq!(undo(&host, WRITE).unwrap(), []);
+}
+
+#[test]
 fn undoing_that_fails_is_said_and_can_be_done_later() {
     let host = Host::load("kvm-8c");
     let before = bytes(&host);
