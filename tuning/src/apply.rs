@@ -71,7 +71,7 @@ pub enum ApplyError {
     /// A write failed; the host is as it was.
     #[error(
         "{setting}: {why}; everything was undone, no file has changed (journal {journal}); leave \
-         it out: name the others with --only"
+         it out with --skip {setting}"
     )]
     Undone {
         /// The setting that failed.

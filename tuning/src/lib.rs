@@ -44,7 +44,7 @@ pub use apply::{Applied, ApplyError, apply};
 pub use check::{CheckOptions, Finding, Report, SCHEMA, Status, Summary, check, check_one};
 pub use facts::{Facts, Root};
 pub use pen::Pen;
-pub use plan::{Advice, By, PLAN_SCHEMA, Plan, Step, plan};
+pub use plan::{Advice, By, Choice, PLAN_SCHEMA, Plan, Step, plan};
 pub use profile::{Level, Profile};
 pub use revert::{RevertError, RevertOptions, RevertOutcome, Reverted, Which, revert};
 pub use setting::change::sysctl_name;

@@ -95,18 +95,27 @@ impl By {
     }
 }
 
+/// Which settings to plan for.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Nothing but these, whatever the profile says of them; empty for what the profile asks for.
+    pub only: Vec<String>,
+    /// Not these.
+    pub skip: Vec<String>,
+}
+
 /// Plans for the host below `root`, whose facts are `facts`.
 ///
-/// Settings that the profile ignores are left alone, unless `only` names them; with `only`, nothing
-/// but what it names is planned.
-pub fn plan(root: &Root, facts: &Facts, options: &CheckOptions, only: &[String]) -> Plan {
+/// Settings that the profile ignores are left alone, unless `choice` names them.
+pub fn plan(root: &Root, facts: &Facts, options: &CheckOptions, choice: &Choice) -> Plan {
     let context = Context::new(facts, options);
     let (mut steps, mut advice) = (Vec::new(), Vec::new());
     for setting in setting::all() {
         let finding = context.judge(setting);
-        let named = only.iter().any(|id| id == setting.id);
-        let wanted = named || (only.is_empty() && finding.severity != Level::Ignored);
-        if !wanted || finding.status == Status::Ok {
+        let named = |ids: &[String]| ids.iter().any(|id| id == setting.id);
+        let asked = choice.only.is_empty() && finding.severity != Level::Ignored;
+        let wanted = asked || named(&choice.only);
+        if !wanted || named(&choice.skip) || finding.status == Status::Ok {
             continue;
         }
         match plan_one(root, &context, setting, &finding) {

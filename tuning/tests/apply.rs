@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use ninefold_tuning::facts::Identity;
 use ninefold_tuning::journal::{JournalError, STATE_DIR, State, Store};
 use ninefold_tuning::{
-    Applied, ApplyError, CheckOptions, Pen, Plan, RevertError, RevertOptions, RevertOutcome,
-    Reverted, Root, Which, apply, plan, revert,
+    Applied, ApplyError, CheckOptions, Choice, Pen, Plan, RevertError, RevertOptions,
+    RevertOutcome, Reverted, Root, Which, apply, plan, revert,
 };
 use support::{HOSTS, Host, files};
 
@@ -46,7 +46,12 @@ fn store(host: &Host) -> Store {
 }
 
 fn planned(host: &Host) -> Plan {
-    plan(&root(host), &host.facts(), &CheckOptions::default(), &[])
+    plan(
+        &root(host),
+        &host.facts(),
+        &CheckOptions::default(),
+        &Choice::default(),
+    )
 }
 
 fn apply_by(host: &Host, pen: &dyn Pen) -> Result<Applied, ApplyError> {
@@ -215,7 +220,7 @@ fn a_second_apply_finds_nothing_to_do_or_stacks() {
         connection_count_max: 500_000,
         ..CheckOptions::default()
     };
-    let more = plan(&root(&host), &host.facts(), &options, &[]);
+    let more = plan(&root(&host), &host.facts(), &options, &Choice::default());
     let applied = apply(
         &more,
         &root(&host),
@@ -345,7 +350,10 @@ fn what_the_kernel_refused_is_nobodys_to_put_back() {
     assert_eq!(of(IRQ), RevertOutcome::Untouched);
     assert_eq!(bytes(&host)[IRQ], b"2\n");
     // Where every file is refused nothing is in force.
-    let only = ["irq.affinity".to_owned()];
+    let only = Choice {
+        only: vec!["irq.affinity".to_owned()],
+        ..Choice::default()
+    };
     let plan = plan(&root(&host), &host.facts(), &CheckOptions::default(), &only);
     let mut pen = FaultyPen::new(&host, Fault::Refuse(io::ErrorKind::Other), 0);
     pen.for_good = true;

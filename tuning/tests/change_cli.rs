@@ -105,9 +105,11 @@ fn failures_say_what_was_wanted_found_and_is_to_be_done() {
     );
     let error = refused(&host, &["apply", "--yes"], 6);
     assert!(
-        error.contains("mem.thp: wanted \"madvise\"") && error.contains("--only"),
+        error.contains("mem.thp: wanted \"madvise\"") && error.contains("--skip mem.thp"),
         "{error}"
     );
+    told(&host, &["apply", "--yes", "--skip", "mem.thp"], 4);
+    told(&host, &["revert", "--yes"], 0);
     let rest = ["apply", "--yes", "--only", "vm.swappiness"];
     told(&host, &rest, 0);
     host.write("/proc/sys/vm/swappiness", "30\n");
@@ -118,7 +120,7 @@ fn failures_say_what_was_wanted_found_and_is_to_be_done() {
     );
     assert!(told(&host, &["revert", "--yes", "--force"], 0).contains("1 forced"));
     let error = refused(&host, &["revert", "9", "--yes"], 2);
-    assert!(error.contains("wanted journal 9, found 1, 2"), "{error}");
+    assert!(error.contains("wanted journal 9, found 1, 2, 3"), "{error}");
     let error = refused(
         &host,
         &["apply", "--yes", "--state-dir", "/proc/nowhere"],

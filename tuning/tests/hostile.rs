@@ -3,7 +3,7 @@
 mod support;
 
 use ninefold_tuning::facts::Gap;
-use ninefold_tuning::{CheckOptions, Facts, Root, Status, Step, check, plan};
+use ninefold_tuning::{CheckOptions, Choice, Facts, Root, Status, Step, check, plan};
 use support::{HOSTS, Host, files};
 
 /// Contents that a file of procfs or sysfs should never have.
@@ -51,7 +51,7 @@ fn when_every_file_lies_nothing_is_taken_for_fit() {
         let (facts, options) = (host.facts(), CheckOptions::default());
         let report = check(&facts, &options);
         assert_eq!(report.exit, 4, "{lie:?}");
-        let plan = plan(&Root::at(host.path()), &facts, &options, &[]);
+        let plan = plan(&Root::at(host.path()), &facts, &options, &Choice::default());
         assert_eq!(plan.exit, 4, "{lie:?}");
         let unread = |step: &Step| step.found.len() <= 1 << 16;
         assert!(plan.steps.iter().all(unread), "{lie:?}");

@@ -7,7 +7,7 @@
 mod support;
 
 use ninefold_tuning::setting::{self, Change};
-use ninefold_tuning::{Advice, By, CheckOptions, Level, Plan, Profile, Root, Status, plan};
+use ninefold_tuning::{Advice, By, CheckOptions, Choice, Level, Plan, Profile, Root, Status, plan};
 use support::{HOSTS, Host, files};
 
 fn planned(host: &Host, profile: Profile, only: &[&str]) -> Plan {
@@ -15,7 +15,10 @@ fn planned(host: &Host, profile: Profile, only: &[&str]) -> Plan {
         profile,
         ..CheckOptions::default()
     };
-    let only: Vec<_> = only.iter().map(|&id| id.to_owned()).collect();
+    let only = Choice {
+        only: only.iter().map(|&id| id.to_owned()).collect(),
+        ..Choice::default()
+    };
     plan(&Root::at(host.path()), &host.facts(), &options, &only)
 }
 
@@ -119,7 +122,12 @@ fn the_cpus_of_shards_decide_where_the_rest_goes() {
         shard_cpus: Some("2-3,6-7".parse().unwrap()),
         ..CheckOptions::default()
     };
-    let plan = plan(&Root::at(host.path()), &host.facts(), &options, &[]);
+    let plan = plan(
+        &Root::at(host.path()),
+        &host.facts(),
+        &options,
+        &Choice::default(),
+    );
     let all = steps(&plan);
     assert!(
         all.contains(&("irq.default", "/proc/irq/default_smp_affinity", "33")),
@@ -132,7 +140,12 @@ fn the_cpus_of_shards_decide_where_the_rest_goes() {
         shard_cpus: Some("0-7".parse().unwrap()),
         ..CheckOptions::default()
     };
-    let plan = ninefold_tuning::plan(&Root::at(host.path()), &host.facts(), &options, &[]);
+    let plan = ninefold_tuning::plan(
+        &Root::at(host.path()),
+        &host.facts(),
+        &options,
+        &Choice::default(),
+    );
     assert!(
         plan.steps
             .iter()

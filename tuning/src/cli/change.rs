@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use ninefold_tuning::facts::Identity;
 use ninefold_tuning::journal::{STATE_DIR, Store};
 use ninefold_tuning::{
-    Applied, Facts, Plan, RevertOptions, RevertOutcome, Reverted, Root, Which, apply, plan, revert,
-    setting,
+    Applied, Choice, Facts, Plan, RevertOptions, RevertOutcome, Reverted, Root, Which, apply, plan,
+    revert, setting,
 };
 use serde::Serialize;
 
@@ -33,6 +33,7 @@ Examples:
   ninefold-tune apply                           what would be written? (writes nothing)
   sudo ninefold-tune apply --yes                write it
   sudo ninefold-tune apply --yes --only net.somaxconn --only mem.thp
+  sudo ninefold-tune apply --yes --skip irq.affinity
   ninefold-tune apply --yes --root DIR          rehearse on the saved proc and sys of a host
 
 Only running kernels are changed: parameters of the kernel's command line and directives of units
@@ -50,13 +51,29 @@ Examples:
 
 Exit codes: 0 done, or nothing was in force; 1 a file could not be put back, or was changed since.";
 
+/// Which settings.
+#[derive(Debug, Args)]
+struct ChoiceArgs {
+    /// This setting only, whatever the profile says of it; may be given again.
+    #[arg(long, value_name = "ID", value_parser = ids())]
+    only: Vec<String>,
+    /// Not this setting; may be given again.
+    #[arg(long, value_name = "ID", value_parser = ids())]
+    skip: Vec<String>,
+}
+
+impl From<ChoiceArgs> for Choice {
+    fn from(ChoiceArgs { only, skip }: ChoiceArgs) -> Self {
+        Self { only, skip }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
     host: HostArgs,
-    /// Plan this setting only, whatever the profile says of it; may be given again.
-    #[arg(long, value_name = "ID", value_parser = ids())]
-    only: Vec<String>,
+    #[command(flatten)]
+    choice: ChoiceArgs,
     /// How to print it.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -86,9 +103,8 @@ enum Format {
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     host: HostArgs,
-    /// Write this setting only, whatever the profile says of it; may be given again.
-    #[arg(long, value_name = "ID", value_parser = ids())]
-    only: Vec<String>,
+    #[command(flatten)]
+    choice: ChoiceArgs,
     /// Write; without it the plan is shown and nothing changes.
     #[arg(long)]
     yes: bool,
@@ -144,7 +160,8 @@ struct RevertDocument<'d> {
 impl PlanArgs {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
         let root = self.host.root()?;
-        let plan = plan(&root, &Facts::read(&root), &self.host.options(), &self.only);
+        let facts = Facts::read(&root);
+        let plan = plan(&root, &facts, &self.host.options(), &self.choice.into());
         let format = self.format;
         tell(self.json.as_deref(), &plan, out, |out| match format {
             Format::Table => words::table(&plan, out),
@@ -166,7 +183,8 @@ impl ApplyArgs {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
         const SCHEMA: &str = "ninefold.tune.apply.v1";
         let (root, options) = (self.host.root()?, self.host.options());
-        let before = plan(&root, &Facts::read(&root), &options, &self.only);
+        let choice = self.choice.into();
+        let before = plan(&root, &Facts::read(&root), &options, &choice);
         if !self.yes {
             let document = ApplyDocument {
                 schema: SCHEMA,
@@ -187,7 +205,7 @@ impl ApplyArgs {
                 apply(&before, &root, &store, &Identity::read(&root))?
             }
         };
-        let after = plan(&root, &Facts::read(&root), &options, &self.only);
+        let after = plan(&root, &Facts::read(&root), &options, &choice);
         let document = ApplyDocument {
             schema: SCHEMA,
             plan: &before,

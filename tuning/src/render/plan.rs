@@ -190,7 +190,7 @@ pub(crate) fn script(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
             quoted(&step.path)
         )?;
     }
-    remarks(plan, |_| true, out)
+    remarks(plan, out)
 }
 
 /// A file for /etc/sysctl.d.
@@ -233,8 +233,8 @@ pub(crate) fn cmdline(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", parameters.join(" "))
 }
 
-fn remarks(plan: &Plan, wanted: fn(&Advice) -> bool, out: &mut dyn Write) -> io::Result<()> {
-    for one in plan.advice.iter().filter(|of| wanted(of)) {
+fn remarks(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
+    for one in &plan.advice {
         writeln!(
             out,
             "\n# left to the {}: {}: {}",
