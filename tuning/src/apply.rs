@@ -127,6 +127,7 @@ pub fn apply(
         return Err(ApplyError::NoBoot);
     }
     close_what_a_reboot_reset(store, identity)?;
+    store.prune()?;
     if let Some(cut) = store.all()?.iter().find(|of| of.state == State::Begun) {
         return Err(ApplyError::Interrupted { id: cut.id });
     }
@@ -172,9 +173,14 @@ pub fn apply(
         true => State::InForce,
         false => State::Undone,
     };
-    store.save(&journal)?;
-    store.prune()?;
-    Ok(applied)
+    match store.save(&journal) {
+        Ok(()) => Ok(applied),
+        // A journal that says less than was done must not be left in force.
+        Err(error) => {
+            let last = journal.entries.len() - 1;
+            Err(undo(journal, last, error.to_string(), pen, store))
+        }
+    }
 }
 
 /// What the file of an entry holds.
@@ -271,8 +277,11 @@ fn hint(error: &io::Error, path: &str) -> Option<&'static str> {
 
 /// Writes a value, reads it back and compares.
 fn put(pen: &dyn Pen, path: &str, form: Form, value: &str) -> Result<(), String> {
-    pen.write(path, value.as_bytes())
-        .map_err(|error| format!("wanted {value:?} in {path}, but the write failed: {error}"))?;
+    pen.write(path, value.as_bytes()).map_err(|error| {
+        let hint = hint(&error, path).map(|hint| format!("; {hint}"));
+        let hint = hint.unwrap_or_default();
+        format!("wanted {value:?} in {path}, but the write failed: {error}{hint}")
+    })?;
     let found = pen
         .read(path)
         .map_err(|error| format!("wanted {value:?} in {path}, but cannot read it back: {error}"))?;

@@ -119,6 +119,7 @@ enum Fault {
     CrashBefore,
     CrashAfter,
     ReadOnly,
+    LoseStore,
 }
 
 struct FaultyPen {
@@ -171,6 +172,10 @@ impl Pen for FaultyPen {
             Fault::CrashAfter => {
                 self.root.write(path, value)?;
                 power_cut()
+            }
+            Fault::LoseStore => {
+                fs::remove_dir_all(self.root.resolve(STATE_DIR))?;
+                self.root.write(path, value)
             }
             Fault::ReadOnly => unreachable!("nothing is written where nothing can be"),
         }
@@ -363,6 +368,26 @@ fn what_the_kernel_refused_is_nobodys_to_put_back() {
         (None, plan.steps.len())
     );
     assert_eq!(undo(&host, WRITE).unwrap(), []);
+}
+
+#[test]
+fn what_no_journal_can_tell_of_is_undone() {
+    let host = Host::load("kvm-8c");
+    let before = bytes(&host);
+    let error = apply_by(&host, &FaultyPen::new(&host, Fault::LoseStore, 5)).unwrap_err();
+    assert!(
+        error.to_string().contains("wanted to keep a journal"),
+        "{error}"
+    );
+    assert_eq!(bytes(&host), before);
+}
+
+#[test]
+fn a_write_that_takes_more_rights_says_which() {
+    let host = Host::load("kvm-8c");
+    let pen = FaultyPen::new(&host, Fault::Refuse(io::ErrorKind::PermissionDenied), 0);
+    let error = apply_by(&host, &pen).unwrap_err();
+    assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
 }
 
 #[test]
