@@ -179,6 +179,8 @@ pub(crate) enum Error {
          `ninefold-tune check` names the settings"
     )]
     Which { found: String },
+    #[error("wanted shards on CPUs {wanted}, found {online} online; correct --shard-cpus")]
+    ShardCpus { wanted: CpuList, online: CpuList },
     #[error(transparent)]
     Apply(#[from] ApplyError),
     #[error(transparent)]
@@ -203,6 +205,7 @@ impl Error {
                 EXIT_NOT_PERMITTED
             }
             Self::Which { .. }
+            | Self::ShardCpus { .. }
             | Self::Revert(RevertError::Unknown { .. })
             | Self::Noise(NoiseError::NotAllowed { .. }) => EXIT_USAGE,
             _ => EXIT_OWN_ERROR,
@@ -243,8 +246,18 @@ fn root_at(dir: Option<&Path>) -> Result<Root, Error> {
 }
 
 impl HostArgs {
-    fn root(&self) -> Result<Root, Error> {
-        root_at(self.root.as_deref())
+    /// The host, what is true of it, and what is asked of it.
+    fn read(&self) -> Result<(Root, Facts, CheckOptions), Error> {
+        let root = root_at(self.root.as_deref())?;
+        let facts = Facts::read(&root);
+        let online = &facts.cpu.topology.online;
+        match &self.shard_cpus {
+            Some(wanted) if !wanted.difference(online).is_empty() => Err(Error::ShardCpus {
+                wanted: wanted.clone(),
+                online: online.clone(),
+            }),
+            _ => Ok((root, facts, self.options())),
+        }
     }
 
     fn options(&self) -> CheckOptions {
@@ -260,7 +273,8 @@ impl HostArgs {
 
 impl CheckArgs {
     fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
-        let report = check(&Facts::read(&self.host.root()?), &self.host.options());
+        let (_, facts, options) = self.host.read()?;
+        let report = check(&facts, &options);
         tell(self.json.as_deref(), &report, out, |out| {
             render::report(&report, out)
         })?;

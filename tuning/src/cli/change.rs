@@ -159,9 +159,8 @@ struct RevertDocument<'d> {
 
 impl PlanArgs {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
-        let root = self.host.root()?;
-        let facts = Facts::read(&root);
-        let plan = plan(&root, &facts, &self.host.options(), &self.choice.into());
+        let (root, facts, options) = self.host.read()?;
+        let plan = plan(&root, &facts, &options, &self.choice.into());
         let format = self.format;
         tell(self.json.as_deref(), &plan, out, |out| match format {
             Format::Table => words::table(&plan, out),
@@ -182,9 +181,9 @@ fn state_dir(root: &Root, named: Option<PathBuf>) -> PathBuf {
 impl ApplyArgs {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
         const SCHEMA: &str = "ninefold.tune.apply.v1";
-        let (root, options) = (self.host.root()?, self.host.options());
+        let (root, facts, options) = self.host.read()?;
         let choice = self.choice.into();
-        let before = plan(&root, &Facts::read(&root), &options, &choice);
+        let before = plan(&root, &facts, &options, &choice);
         if !self.yes {
             let document = ApplyDocument {
                 schema: SCHEMA,
