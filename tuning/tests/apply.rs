@@ -447,6 +447,26 @@ fn a_file_that_vanishes_before_apply_stops_it_before_the_first_write() {
 }
 
 #[test]
+fn a_special_file_in_place_of_one_of_the_kernels_undoes_all() {
+    let host = Host::load("kvm-8c");
+    let plan = planned(&host);
+    host.pipe(SWAPPINESS);
+    let before = bytes(&host);
+    let error = apply(
+        &plan,
+        &root(&host),
+        &store(&host),
+        &Identity::read(&root(&host)),
+    );
+    let error = error.unwrap_err();
+    assert!(
+        error.exit() == 6 && error.to_string().contains(SWAPPINESS),
+        "{error}"
+    );
+    assert_eq!(bytes(&host), before);
+}
+
+#[test]
 fn a_word_that_the_kernel_does_not_offer_is_refused() {
     let host = Host::load("kvm-8c");
     host.write(THP, "[always] never\n");

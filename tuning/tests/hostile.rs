@@ -94,6 +94,17 @@ fn a_folder_in_place_of_a_file_is_a_gap() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_file_is_no_value_and_stops_nobody() {
+    let host = Host::load("kvm-8c");
+    host.pipe("/proc/sys/net/core/somaxconn");
+    host.pipe("/proc/stat");
+    let facts = host.facts();
+    assert_eq!(facts.net.somaxconn, None);
+    assert_eq!(facts.gaps["/proc/sys/net/core/somaxconn"], Gap::Garbled);
+    assert!(facts.pressure.ticks.is_empty());
+}
+
+#[test]
 fn garbage_is_unknown_even_where_absence_would_be_excused() {
     let host = Host::load("kvm-8c");
     host.write("/proc/pressure/cpu", "some avg10=high total=1\n");

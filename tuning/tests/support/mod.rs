@@ -82,6 +82,20 @@ impl Host {
         }
     }
 
+    /// Puts a pipe in place of a file: nobody writes to it, and nobody reads from it.
+    pub(crate) fn pipe(&self, path: &str) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        self.remove(path);
+        mknodat(
+            CWD,
+            self.place(path),
+            FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
+    }
+
     fn place(&self, path: &str) -> PathBuf {
         let path = self.path().join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
