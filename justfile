@@ -53,6 +53,10 @@ serve *args:
 tune-check *args:
     cargo tune-check {{ args }}
 
+# Make this host fit, put it back, or measure its noise: `just tune plan`, `just tune noise`
+tune *args:
+    cargo tune {{ args }}
+
 # Format the sources in place
 fmt:
     cargo fmt --all
