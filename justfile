@@ -53,6 +53,10 @@ serve *args:
 tune-check *args:
     cargo tune-check {{ args }}
 
+# Make this host fit, put it back, or measure its noise: `just tune plan`, `just tune noise`
+tune *args:
+    cargo tune {{ args }}
+
 # Format the sources in place
 fmt:
     cargo fmt --all
@@ -70,6 +74,10 @@ test *args:
 # Enforce the house rules that no linter knows
 tidy:
     cargo test --package ninefold --test tidy
+
+# Race the mesh with many peers under random schedules (shuttle)
+shuttle:
+    cargo test --package ninefold-runtime --features shuttle --test shuttle_mesh
 
 # Explore the interleavings of the cross-shard mesh (loom)
 loom:

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ninefold_runtime::net::{TcpListener, listen};
@@ -102,15 +102,12 @@ impl Node {
     /// [`NodeError`], which says what was wanted, what was found and what to do.
     pub fn start(server: Server, config: &NodeConfig) -> Result<Self, NodeError> {
         let codec = Arc::new(IdCodec::fresh().map_err(NodeError::Random)?);
-        require_free(config.listen, LISTEN)?;
+        require_free(config.listen)?;
         let runtime = Runtime::start(&config.runtime)?;
         let handle = runtime.handle();
         let hubs = Arc::new(Hubs::new(handle.shards()));
         let (listeners, address) = bind_shards(config.listen, handle.shards())?;
-        // After the shards have bound: glommio shares ports too, theirs among them.
-        config
-            .admin
-            .map_or(Ok(()), |address| require_free(address, ADMIN))?;
+        let admin = config.admin.map(bind_admin).transpose()?;
         let guard = guard(config, address);
         let mut shards = Vec::with_capacity(listeners.len());
         for (shard, listener) in listeners.into_iter().enumerate() {
@@ -144,8 +141,8 @@ impl Node {
             admin: None,
             drain: config.drain,
         };
-        if let Some(address) = config.admin {
-            let (control, bound) = start_admin(address, status, node.runtime.plan().control)?;
+        if let Some((listener, bound)) = admin {
+            let control = start_admin(listener, status, node.runtime.plan().control)?;
             (node.control, node.admin) = (Some(control), Some(bound));
         }
         Ok(node)
@@ -221,12 +218,32 @@ fn bind(
     })
 }
 
+/// The address that `listener` has got, which has been asked for `address`.
+fn bound(
+    listener: &std::net::TcpListener,
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<SocketAddr, NodeError> {
+    listener.local_addr().map_err(|error| NodeError::Listen {
+        address,
+        flag,
+        error,
+    })
+}
+
+/// The admin listener, which shares its port with nobody.
+fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), NodeError> {
+    let listener = bind(address, ADMIN, false)?;
+    let bound = bound(&listener, address, ADMIN)?;
+    Ok((listener, bound))
+}
+
 /// With SO_REUSEPORT alone, a second node of the same user would quietly share the port.
-fn require_free(address: SocketAddr, flag: &'static str) -> Result<(), NodeError> {
+fn require_free(address: SocketAddr) -> Result<(), NodeError> {
     if address.port() == 0 {
         return Ok(());
     }
-    bind(address, flag, false).map(drop)
+    bind(address, LISTEN, false).map(drop)
 }
 
 /// One listener a shard on one port; the kernel spreads connections over them.
@@ -235,11 +252,7 @@ fn bind_shards(
     shards: usize,
 ) -> Result<(Vec<std::net::TcpListener>, SocketAddr), NodeError> {
     let first = bind(address, LISTEN, true)?;
-    let bound = first.local_addr().map_err(|error| NodeError::Listen {
-        address,
-        flag: LISTEN,
-        error,
-    })?;
+    let bound = bound(&first, address, LISTEN)?;
     let mut listeners = vec![first];
     for _ in 1..shards {
         listeners.push(bind(bound, LISTEN, true)?);
@@ -283,17 +296,13 @@ fn start_shard(
 }
 
 fn start_admin(
-    address: SocketAddr,
+    listener: std::net::TcpListener,
     status: Status,
     cpu: u32,
-) -> Result<(ControlPlane, SocketAddr), StartError> {
-    let bound = Arc::new(OnceLock::new());
-    let (status, tell) = (Arc::new(status), bound.clone());
-    let control = ControlPlane::start(cpu, move || {
-        let listener = glommio::net::TcpListener::bind(address).map_err(io::Error::from)?;
-        let local = listener.local_addr().map_err(io::Error::from)?;
-        tell.get_or_init(|| local);
-        Ok(admin::serve(listener, status))
-    })?;
-    Ok((control, bound.get().copied().unwrap_or(address)))
+) -> Result<ControlPlane, StartError> {
+    let status = Arc::new(status);
+    ControlPlane::start(cpu, move || {
+        let listener = TcpListener::from_std(listener)?;
+        Ok(admin::serve(listener, status, admin::Bounds::default()))
+    })
 }

@@ -126,10 +126,16 @@ pub(crate) struct Kinds {
     by_type: RefCell<HashMap<TypeId, u16, FxBuildHasher>>,
     last: Cell<Option<(TypeId, u16)>>,
     known: Box<[Known]>,
-    /// The message that actors of a kind got last, and its account; of tasks, their only account.
-    hot: Box<[Cell<(*const MessageVtable, Entry)>]>,
-    /// Kinds whose handlers take long enough to read the clock after each message.
-    slow: Box<[Cell<bool>]>,
+    hot: Box<[Hot; ACTOR_TYPES_MAX]>,
+}
+
+/// What a turn asks of a kind.
+struct Hot {
+    /// The message that actors of the kind got last, and its account; of tasks, their only account.
+    vtable: Cell<*const MessageVtable>,
+    entry: Cell<Entry>,
+    /// Its handlers take long enough to read the clock after each message.
+    slow: Cell<bool>,
 }
 
 impl Kinds {
@@ -141,10 +147,11 @@ impl Kinds {
             known: (0..ACTOR_TYPES_MAX)
                 .map(|_| [const { Cell::new(std::ptr::null()) }; MESSAGE_TYPES_MAX])
                 .collect(),
-            hot: (0..ACTOR_TYPES_MAX)
-                .map(|_| Cell::new((std::ptr::null(), Entry::NONE)))
-                .collect(),
-            slow: (0..ACTOR_TYPES_MAX).map(|_| Cell::new(false)).collect(),
+            hot: Box::new(std::array::from_fn(|_| Hot {
+                vtable: Cell::new(std::ptr::null()),
+                entry: Cell::new(Entry::NONE),
+                slow: Cell::new(false),
+            })),
         }
     }
 
@@ -194,28 +201,34 @@ impl Kinds {
     }
 
     #[inline(always)]
+    fn hot(&self, kind: u16) -> &Hot {
+        &self.hot[usize::from(kind) % ACTOR_TYPES_MAX]
+    }
+
+    #[inline(always)]
     pub(crate) fn is_slow(&self, kind: u16) -> bool {
-        self.slow[usize::from(kind)].get()
+        self.hot(kind).slow.get()
     }
 
     #[inline(always)]
     pub(crate) fn set_slow(&self, kind: u16, slow: bool) {
-        self.slow[usize::from(kind)].set(slow);
+        self.hot(kind).slow.set(slow);
     }
 
     /// The account of a message type among those that actors of `kind` get.
     #[inline(always)]
     pub(crate) fn of_message(&self, kind: u16, vtable: &'static MessageVtable) -> Entry {
-        let hot = &self.hot[usize::from(kind)];
-        let (last, entry) = hot.get();
-        if std::ptr::eq(last, vtable) {
-            return entry;
+        let hot = self.hot(kind);
+        if std::ptr::eq(hot.vtable.get(), vtable) {
+            return hot.entry.get();
         }
         let entry = self.find_message(kind, vtable);
-        hot.set((vtable, entry));
+        hot.vtable.set(vtable);
+        hot.entry.set(entry);
         entry
     }
 
+    #[inline(never)]
     fn find_message(&self, kind: u16, vtable: &'static MessageVtable) -> Entry {
         let known = &self.known[usize::from(kind)];
         let last = MESSAGE_TYPES_MAX - 1;
@@ -247,16 +260,16 @@ impl Kinds {
 
     /// Opens the one account of a kind of task: being polled.
     pub(crate) fn open_poll(&self, kind: u16, class: Class) {
-        let hot = &self.hot[usize::from(kind)];
-        if hot.get().1 == Entry::NONE {
-            hot.set((std::ptr::null(), self.open(kind, 0, "poll", class)));
+        let hot = self.hot(kind);
+        if hot.entry.get() == Entry::NONE {
+            hot.entry.set(self.open(kind, 0, "poll", class));
         }
     }
 
     /// The account of a kind of task.
     #[inline(always)]
     pub(crate) fn of_poll(&self, kind: u16) -> Entry {
-        self.hot[usize::from(kind)].get().1
+        self.hot(kind).entry.get()
     }
 
     /// The account behind an entry of this shard's.

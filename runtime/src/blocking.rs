@@ -25,8 +25,11 @@ pub enum BlockingError {
         "the blocking pool's queue is full ({BLOCKING_QUEUE} jobs); retry later or add threads"
     )]
     Full,
-    /// The pool is shutting down, or this thread is no shard.
-    #[error("there is no blocking pool here: the runtime is shutting down or this is no shard")]
+    /// The pool is shutting down, or this thread is the control plane or no shard.
+    #[error(
+        "there is no blocking pool here: the runtime is shutting down, or this is the control \
+         plane or no shard"
+    )]
     Closed,
     /// The work panicked.
     #[error("the work panicked: {}", .0.message)]
@@ -62,6 +65,11 @@ impl BlockingPool {
     pub(crate) fn by_hand() -> (Self, Receiver<Work>) {
         let (queue, jobs) = crossbeam_channel::bounded(BLOCKING_QUEUE);
         (BlockingPool { queue }, jobs)
+    }
+
+    /// No pool: whatever it is given is refused as [`BlockingError::Closed`].
+    pub(crate) fn none() -> Self {
+        Self::by_hand().0
     }
 
     /// Jobs that wait for a thread.

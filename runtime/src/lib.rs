@@ -6,8 +6,9 @@
 //! comes to its turn, `docs/ARCHITECTURE.md` lists the invariants with their tests.
 //!
 //! # Code map
-//! - [`runtime`], [`placement`], [`control`], [`blocking`], [`thread`]: threads, where they run,
-//!   how they end. [`handle`]: the shards as other threads reach and see them.
+//! - [`runtime`], [`placement`], `seat`, [`blocking`], [`thread`]: threads, where they run, how
+//!   they end. [`control`]: a shard apart from all others, which no load of theirs reaches.
+//!   [`handle`]: the shards as other threads reach and see them.
 //! - `shard`: one shard's state. Its loop (`run`), turns (`turn`, `lap`), mailroom (`post`,
 //!   `receive`, `credit`, `signal`), lives and deaths (`end`, `state`, `quarantine`), the rest
 //!   between ticks (`house`, `codel`), looks from outside (`inspect`, `trace`).
@@ -57,6 +58,7 @@ mod region;
 pub mod registry;
 pub mod runtime;
 mod sched;
+mod seat;
 mod service;
 mod shard;
 pub mod sim;

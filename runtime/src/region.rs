@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
@@ -145,6 +146,31 @@ impl<T> Region<T> {
     }
 }
 
+/// Memory from this size on is worth huge pages: what is looked up in it at random misses the TLB
+/// as often as the cache.
+const HUGE_FROM: usize = 4 << 20;
+
+/// Asks the kernel for huge pages behind large memory that is still unused; where it has none
+/// (`transparent_hugepage/enabled` is `never`) nothing changes.
+pub(crate) fn prefer_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
+    let page = rustix::param::page_size();
+    let from = memory.as_mut_ptr().cast::<u8>();
+    let skipped = from.align_offset(page);
+    let bytes = size_of_val(memory).saturating_sub(skipped) / page * page;
+    if bytes < HUGE_FROM {
+        return;
+    }
+    // SAFETY: whole pages of memory that the caller borrows; the advice changes how they are mapped
+    // and not what is in them.
+    let advised = unsafe {
+        let at = from.add(skipped).cast();
+        rustix::mm::madvise(at, bytes, Advice::LinuxHugepage)
+    };
+    if let Err(error) = advised {
+        tracing::debug!(%error, bytes, "no huge pages");
+    }
+}
+
 impl<T> Drop for Region<T> {
     fn drop(&mut self) {
         // SAFETY: the first `made` elements are initialised; nobody refers to them any more.
@@ -187,6 +213,16 @@ mod tests {
         unsafe { region.clear(0) };
         assert_eq!(region.len(), 0);
         assert_eq!(region.push(|_| [7; 512]).unwrap()[9], 7);
+    }
+
+    #[test]
+    fn advice_on_memory_of_any_size_and_place_leaves_it_as_it_is() {
+        for size in [0, 1, 4096, HUGE_FROM + 12_345] {
+            let mut memory = vec![MaybeUninit::new(7_u8); size + 1];
+            prefer_huge_pages(&mut memory[1..]);
+            // SAFETY: initialised above.
+            assert!(memory.iter().all(|byte| unsafe { byte.assume_init() } == 7));
+        }
     }
 
     #[test]

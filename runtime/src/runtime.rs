@@ -12,17 +12,18 @@ use ninefold_tuning::facts::cpu::Topology;
 
 use crate::accounts::Accounts;
 use crate::blocking::BlockingPool;
-use crate::clock::{self, Time};
-use crate::driver::{Driver, DriverError};
+use crate::clock;
+use crate::driver::DriverError;
 use crate::handle::Handle;
 use crate::limits::{
     BULK_SLOTS, EXPRESS_SLOTS, GROUPS_MAX, INJECT_MAX, SHARES_MAX, SPIN, STOP_WITHIN,
 };
-use crate::mesh::{Doorbell, Mesh, full_mesh};
+use crate::mesh::{Doorbell, full_mesh};
 use crate::panics;
 use crate::placement::{Placement, PlacementError, Plan};
 use crate::sched::Policy;
-use crate::shard::{self, Job, Parts, Phase, SHED_NOTHING, Shard, Shedding};
+use crate::seat::Seat;
+use crate::shard::{Job, Phase, SHED_NOTHING, Shard, Shedding};
 use crate::stall::{StallConfig, Stalls, Watchdog};
 use crate::stats::ShardStats;
 use crate::task::TaskWaker;
@@ -154,31 +155,25 @@ pub enum StartError {
     /// Turns cannot be that short or long.
     #[error("wanted turns of {0} times the standard budget; give a factor from 0.01 to 1000")]
     TurnScale(f64),
-    /// A shard has no io_uring.
-    #[error("shard {shard}: {error}")]
+    /// A shard, or the control plane, has no io_uring.
+    #[error("{thread}: {error}")]
     Driver {
-        /// Which shard.
-        shard: usize,
+        /// The name of its thread.
+        thread: String,
         /// Why, and what to change.
         error: DriverError,
     },
     /// glommio's executor did not come up.
     #[error(
-        "shard {shard}: wanted a glommio executor, but {error}; it needs io_uring and 512 KiB of \
+        "{thread}: wanted a glommio executor, but {error}; it needs io_uring and 512 KiB of \
          lockable memory (`ulimit -l`)"
     )]
     Executor {
-        /// Which shard.
-        shard: usize,
+        /// The name of its thread.
+        thread: String,
         /// glommio's words.
         error: String,
     },
-    /// The control plane's executor did not come up.
-    #[error(
-        "control plane: wanted a glommio executor, but {0}; it needs io_uring and 512 KiB of \
-         lockable memory (`ulimit -l`)"
-    )]
-    Control(String),
     /// No thread or descriptor could be made.
     #[error("could not make a thread or descriptor for a shard: {0}")]
     System(#[from] io::Error),
@@ -207,7 +202,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
         let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
         Ok(Port::with(WakeUp::EventFd(fd)))
@@ -229,6 +224,14 @@ impl Port {
             shedding: AtomicU8::new(SHED_NOTHING),
             stats: ShardStats::default(),
             accounts: Arc::default(),
+        }
+    }
+
+    /// What the shard's ring is to read while it is parked; none where a simulator steps it.
+    pub(crate) fn wake_fd(&self) -> Option<&OwnedFd> {
+        match &self.wake_up {
+            WakeUp::EventFd(fd) => Some(fd),
+            WakeUp::Flag(_) => None,
         }
     }
 
@@ -343,17 +346,26 @@ pub struct Runtime {
     _watchdog: Watchdog,
 }
 
-static RUNTIMES: AtomicU16 = AtomicU16::new(0);
+/// An id that no runtime of this process has had, until 65,536 have: addresses carry it.
+pub(crate) fn fresh_id() -> u16 {
+    static RUNTIMES: AtomicU16 = AtomicU16::new(0);
+    RUNTIMES.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What a process with shards needs once; harmless when it is done again.
+pub(crate) fn prepare_process() {
+    panics::install_hook();
+    clock::calibrate();
+    raise_soft_limits();
+}
 
 impl Runtime {
-    /// Starts the shards and waits until each is primed.
+    /// Starts the shards and waits until each has.
     ///
     /// # Errors
     /// [`StartError`], which says what was wanted, what was found and what to do.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        panics::install_hook();
-        clock::calibrate();
-        raise_soft_limits();
+        prepare_process();
         let scheduling = Scheduling::of(config)?;
         let topology = Topology::host();
         let plan = Plan::make(
@@ -367,9 +379,8 @@ impl Runtime {
             .map(|_| Port::new().map(Arc::new))
             .collect::<Result<_, _>>()?;
         let (blocking, _) = BlockingPool::start(config.blocking_threads, &plan.blocking)?;
-        let id = RUNTIMES.fetch_add(1, Ordering::Relaxed);
         let stalls = Stalls::new(&config.stall, count);
-        let shared = Arc::new(Shared::new(id, ports, blocking, stalls));
+        let shared = Arc::new(Shared::new(fresh_id(), ports, blocking, stalls));
         let beating = shared.ports.clone();
         let watchdog = Watchdog::start(shared.stalls.clone(), &plan.blocking, move |shard| {
             beating[shard].stats.heartbeat_ns.get()
@@ -384,18 +395,18 @@ impl Runtime {
             .into_iter()
             .enumerate()
         {
+            let name = format!("shard-{index}");
             let seat = Seat {
                 index,
+                thread: name.clone(),
                 mesh,
                 shared: shared.clone(),
                 spin,
                 scheduling: scheduling.clone(),
-                ready: ready.clone(),
+                begin: Box::new(|_| Ok(())),
             };
-            let name = format!("shard-{index}");
-            shards.push(thread::spawn_pinned(name, plan.shards[index], move || {
-                seat.run()
-            })?);
+            let (cpu, ready) = (plan.shards[index], ready.clone());
+            shards.push(thread::spawn_pinned(name, cpu, move || seat.run(ready))?);
         }
         drop(ready);
         let runtime = Runtime {
@@ -458,13 +469,7 @@ impl Runtime {
     /// behind after [`STOP_WITHIN`].
     fn stop(&mut self) -> usize {
         self.handle.shared().enter_phase(Phase::Stopping);
-        let until = clock::monotonic_ns() + nanoseconds(STOP_WITHIN);
-        let ended = |shards: &[JoinHandle<()>]| shards.iter().all(JoinHandle::is_finished);
-        while !ended(&self.shards) && clock::monotonic_ns() < until {
-            thread::pause(Duration::from_millis(1));
-        }
-        let lost = |thread: JoinHandle<()>| !thread.is_finished() || thread.join().is_err();
-        self.shards.drain(..).map(lost).filter(|&lost| lost).count()
+        thread::join_within(std::mem::take(&mut self.shards), STOP_WITHIN)
     }
 }
 
@@ -492,93 +497,6 @@ fn raise_soft_limits() {
                 maximum,
             },
         );
-    }
-}
-
-/// Everything a shard's thread needs to begin.
-struct Seat {
-    index: usize,
-    mesh: Mesh,
-    shared: Arc<Shared>,
-    spin: Duration,
-    scheduling: Scheduling,
-    ready: Sender<Result<(), StartError>>,
-}
-
-/// glommio's submission queue entries per ring; the shard's own I/O has its own ring.
-const GLOMMIO_RING: usize = 32;
-/// glommio's registered I/O memory; its default of 10 MiB an executor would be pinned for nothing.
-const GLOMMIO_IO_MEMORY: usize = 64 << 10;
-/// How often glommio's own sources get their turn while the shard is busy.
-const GLOMMIO_PREEMPT: Duration = Duration::from_millis(10);
-
-impl Seat {
-    fn run(self) {
-        let Seat {
-            index,
-            mesh,
-            shared,
-            spin,
-            scheduling,
-            ready,
-        } = self;
-        // Before glommio, which panics instead of saying that io_uring is forbidden.
-        let WakeUp::EventFd(wake_fd) = &shared.ports[index].wake_up else {
-            return;
-        };
-        let driver = match Driver::new(wake_fd) {
-            Ok(driver) => driver,
-            Err(error) => {
-                let _ = ready.send(Err(StartError::Driver {
-                    shard: index,
-                    error,
-                }));
-                return;
-            }
-        };
-        let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
-            .name("shard")
-            .ring_depth(GLOMMIO_RING)
-            .io_memory(GLOMMIO_IO_MEMORY)
-            .preempt_timer(GLOMMIO_PREEMPT)
-            .make();
-        let executor = match executor {
-            Ok(executor) => executor,
-            Err(e) => {
-                let error = e.to_string();
-                let _ = ready.send(Err(StartError::Executor {
-                    shard: index,
-                    error,
-                }));
-                return;
-            }
-        };
-        executor.run(async move {
-            // The first sleep of an executor registers with membarrier and takes milliseconds.
-            glommio::timer::sleep(Duration::from_micros(100)).await;
-            let id = u16::try_from(index).unwrap_or(u16::MAX);
-            let stalls = shared.stalls.clone();
-            // Dropped after the shard and before the executor ends.
-            let _sentry = stalls.enter(index);
-            let parts = Parts {
-                id,
-                shared,
-                mesh,
-                driver: Some(driver),
-                time: Time::Tsc,
-                seed: clock::cycles(),
-            };
-            let shard = match Shard::new(parts, &scheduling) {
-                Ok(shard) => Shard::enter(shard),
-                Err(error) => {
-                    let _ = ready.send(Err(error.into()));
-                    return;
-                }
-            };
-            let _ = ready.send(Ok(()));
-            drop(ready);
-            shard::run(&shard, u64::try_from(spin.as_nanos()).unwrap_or(0)).await;
-        });
     }
 }
 

@@ -1,5 +1,6 @@
-//! The atomics and cells of the lock-free parts, exchanged for loom's under `--cfg ninefold_loom`,
-//! so that the model checker explores the real ring and the real doorbell.
+//! The atomics and cells of the lock-free parts, exchanged for loom's under `--cfg ninefold_loom`
+//! and for shuttle's by the feature `shuttle`, so that the model checkers explore the real ring and
+//! the real doorbell.
 
 #[cfg(ninefold_loom)]
 pub(crate) use loom::sync::{
@@ -10,7 +11,13 @@ pub(crate) use loom::sync::{
 #[cfg(ninefold_loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
-#[cfg(not(ninefold_loom))]
+#[cfg(all(feature = "shuttle", not(ninefold_loom)))]
+pub(crate) use shuttle::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+};
+
+#[cfg(not(any(feature = "shuttle", ninefold_loom)))]
 pub(crate) use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},

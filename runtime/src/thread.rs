@@ -4,6 +4,8 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::clock;
+
 /// Starts a thread pinned to `cpu` (by core_affinity) and named `name`.
 ///
 /// # Errors
@@ -57,6 +59,22 @@ pub fn pin(cpu: u32) {
             "could not pin a thread: it runs where the kernel puts it"
         );
     }
+}
+
+/// Joins `threads`; how many ended with a panic, or not within `limit` because what runs on them
+/// blocks: those are left behind.
+pub(crate) fn join_within(threads: Vec<JoinHandle<()>>, limit: Duration) -> usize {
+    let began_ns = clock::monotonic_ns();
+    let in_time = || u128::from(clock::monotonic_ns() - began_ns) < limit.as_nanos();
+    while !threads.iter().all(JoinHandle::is_finished) && in_time() {
+        pause(Duration::from_millis(1));
+    }
+    let is_lost = |thread: JoinHandle<()>| !thread.is_finished() || thread.join().is_err();
+    threads
+        .into_iter()
+        .map(is_lost)
+        .filter(|&lost| lost)
+        .count()
 }
 
 /// Sleeps on a thread that is no shard (starter, control of shutdown).

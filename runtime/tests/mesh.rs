@@ -13,6 +13,8 @@ mod support;
 
 use std::time::Duration;
 
+use ninefold_runtime::limits::{CREDIT_WINDOW, EXPRESS_SLOTS};
+
 use ninefold_runtime::{
     Actor, Address, CallError, Class, Context, Handler, Message, SendError, SpawnOptions,
     current_handle, current_shard, sleep, spawn_actor, yield_now,
@@ -186,6 +188,8 @@ fn messages_to_a_dead_actor_are_counted_and_calls_told() {
 #[test]
 fn answers_are_never_refused_however_many_come_at_once() {
     const CALLS: usize = 2_000;
+    const WINDOW: usize = CREDIT_WINDOW as usize;
+    const { assert!(WINDOW >= 2 * EXPRESS_SLOTS) };
     on_shards(2, || async {
         let sink = sink_on(
             1,
@@ -213,7 +217,8 @@ fn answers_are_never_refused_however_many_come_at_once() {
                 Err(other) => panic!("no answer: {other}"),
             }
         }
-        assert!(answered > CALLS / 4, "{answered} of {CALLS} got through");
+        // The first window at least, whatever else runs on this host: twice what the lane holds.
+        assert!(answered >= WINDOW, "{answered} of {CALLS} got through");
     });
 }
 

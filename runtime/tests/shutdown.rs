@@ -150,7 +150,7 @@ fn the_control_plane_runs_beside_a_shard_that_is_stuck() {
     let control = ControlPlane::start(cpu, move || {
         Ok(async move {
             loop {
-                glommio::timer::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
                 seen.fetch_add(1, Ordering::SeqCst);
             }
         })

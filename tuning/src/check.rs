@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::virt::HostKind;
-use crate::facts::{Facts, Gap};
+use crate::facts::{Cpu, CpuList, Facts, Gap, Topology};
 use crate::profile::{Level, Profile};
 use crate::setting::{self, Reading, Scope, Setting, Want};
 
@@ -23,6 +23,8 @@ pub struct CheckOptions {
     pub connection_count_max: u64,
     /// Whether a ring could be set up, from whoever tried; no file tells what seccomp blocks.
     pub io_uring_works: Option<bool>,
+    /// The CPUs that shards will run on; without them, all allowed ones but the first of each node.
+    pub shard_cpus: Option<CpuList>,
     /// An earlier snapshot: steal is then judged over the time between, not since boot.
     pub earlier: Option<Box<Facts>>,
 }
@@ -34,6 +36,7 @@ impl Default for CheckOptions {
             shard_count: None,
             connection_count_max: 50_000,
             io_uring_works: None,
+            shard_cpus: None,
             earlier: None,
         }
     }
@@ -44,6 +47,8 @@ pub(crate) struct Context<'c> {
     pub(crate) facts: &'c Facts,
     pub(crate) options: &'c CheckOptions,
     pub(crate) shard_count: usize,
+    /// CPUs without a shard, to which the kernel's own work may go; empty when none is left.
+    pub(crate) housekeeping: CpuList,
 }
 
 /// Every setting compared with what it should be; serialises as the document of `--json`.
@@ -162,21 +167,27 @@ pub fn check_one(setting: &Setting, facts: &Facts, options: &CheckOptions) -> Fi
 }
 
 impl<'c> Context<'c> {
-    fn new(facts: &'c Facts, options: &'c CheckOptions) -> Self {
+    pub(crate) fn new(facts: &'c Facts, options: &'c CheckOptions) -> Self {
         let topology = &facts.cpu.topology;
         let spare = topology
             .allowed
             .len()
             .saturating_sub(topology.node_count())
             .max(1);
+        let named = options.shard_cpus.as_ref();
+        let shard_count = named.map_or(spare, CpuList::len);
         Self {
             facts,
             options,
-            shard_count: options.shard_count.unwrap_or(spare),
+            shard_count: options.shard_count.unwrap_or(shard_count),
+            housekeeping: match named {
+                Some(shards) => topology.online.difference(shards),
+                None => firsts_of_nodes(topology),
+            },
         }
     }
 
-    fn judge(&self, setting: &Setting) -> Finding {
+    pub(crate) fn judge(&self, setting: &Setting) -> Finding {
         let want = (setting.want)(self);
         let reading = (setting.read)(self);
         let (status, reason) = self.status(setting, &reading, &want);
@@ -238,6 +249,17 @@ impl<'c> Context<'c> {
             }
             _ => Some(setting.remedy.to_owned()),
         }
+    }
+}
+
+/// The first allowed CPU of each node, unless no other would be left.
+fn firsts_of_nodes(topology: &Topology) -> CpuList {
+    let mut firsts: Vec<Cpu> = topology.allowed_cpus().collect();
+    firsts.dedup_by_key(|cpu| cpu.node);
+    let firsts: CpuList = firsts.iter().map(|cpu| cpu.id).collect();
+    match firsts.len() < topology.allowed.len() {
+        true => firsts,
+        false => CpuList::default(),
     }
 }
 

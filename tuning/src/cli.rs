@@ -1,5 +1,8 @@
 //! The command line.
 
+mod change;
+mod noise;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -7,20 +10,51 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use ninefold_tuning::{CheckOptions, Facts, Profile, Report, Root, check, check_one, setting};
+use ninefold_tuning::facts::CpuList;
+use ninefold_tuning::journal::JournalError;
+use ninefold_tuning::noise::NoiseError;
+use ninefold_tuning::{
+    ApplyError, CheckOptions, Facts, Profile, RevertError, Root, check, check_one, setting,
+};
+use serde::Serialize;
 
 use crate::render;
 
 /// Something went wrong that is not the host's fault.
-pub(crate) const EXIT_OWN_ERROR: u8 = 1;
+const EXIT_OWN_ERROR: u8 = 1;
+/// Wrong usage, as clap has it.
+const EXIT_USAGE: u8 = 2;
+
+/// Somebody with more rights could have done it.
+const EXIT_NOT_PERMITTED: u8 = 7;
 
 const EXAMPLES: &str = "\
 Examples:
   ninefold-tune check                          is this host fit for production?
   ninefold-tune check --profile bench          are figures measured here worth anything?
+  ninefold-tune plan                           what would make it fit? (changes nothing)
+  ninefold-tune plan --format sysctl           the same as a file for /etc/sysctl.d
+  sudo ninefold-tune apply --yes               write it, with a journal of what was there before
+  sudo ninefold-tune revert --yes              put back what was there before
+  ninefold-tune noise --cpus 2-7               which CPUs are quiet enough for shards?
+  ninefold-tune explain limits.nofile          what is it, why does it matter, how is it set?
+
+Exit codes:
+  0  every required setting is met; done
+  1  ninefold-tune itself failed
+  2  it was called wrongly
+  3  required settings are met, some advised ones are not; some CPU is unfit (noise)
+  4  a required setting is not met, or could not be read
+  5  what is left waits for the kernel's command line and a reboot
+  6  an apply failed, and everything was undone
+  7  not permitted: the message says what it takes";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  ninefold-tune check                          is this host fit for production?
+  ninefold-tune check --profile bench          are figures measured here worth anything?
   ninefold-tune check --shards 6               for a node with six shards
   ninefold-tune check --json - | jq .summary   for machines
-  ninefold-tune explain limits.nofile          what is it, why does it matter, how is it set?
 
 Exit codes of check:
   0  every required setting is met
@@ -31,7 +65,8 @@ Exit codes of check:
 
 /// Is this host fit for a Ninefold node, and what would make it so?
 ///
-/// Reads /proc and /sys, compares what it finds with what a node wants, and changes nothing.
+/// Reads /proc and /sys and compares what it finds with what a node wants. Only `apply --yes` and
+/// `revert --yes` change anything.
 #[derive(Debug, Parser)]
 #[command(name = "ninefold-tune", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -42,8 +77,20 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Compare every setting of this host with what a node wants.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Say what would make this host fit, as steps, and write nothing.
+    #[command(after_help = change::PLAN_EXAMPLES)]
+    Plan(change::PlanArgs),
+    /// Make this host fit: journal, write, read back, verify; undo all if one file fails.
+    #[command(after_help = change::APPLY_EXAMPLES)]
+    Apply(change::ApplyArgs),
+    /// Put back, byte for byte, what was there before an apply.
+    #[command(after_help = change::REVERT_EXAMPLES)]
+    Revert(change::RevertArgs),
+    /// Measure what each CPU loses to interrupts, other tasks and the hypervisor.
+    #[command(after_help = noise::EXAMPLES)]
+    Noise(noise::NoiseArgs),
     /// Say what a setting is, why it matters, how it stands here and how it is put right.
     Explain(ExplainArgs),
     /// Print completions for a shell: ninefold-tune completions bash > ninefold-tune.bash
@@ -53,23 +100,34 @@ enum Command {
     },
 }
 
+/// The host, and what it is meant for.
 #[derive(Debug, Args)]
-struct CheckArgs {
+struct HostArgs {
     /// What the host is meant for.
     #[arg(long, value_enum, default_value_t)]
     profile: ProfileArg,
     /// Shards the node will run [default: one per allowed CPU, less one per NUMA node].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shards: Option<u32>,
+    /// CPUs of the shards, as `ninefold serve --placement` is given them: the kernel's own work is
+    /// planned onto the others [default: all allowed but the first of each NUMA node].
+    #[arg(long, value_name = "LIST")]
+    shard_cpus: Option<CpuList>,
     /// Connections that should fit at once.
     #[arg(long, value_name = "N", default_value_t = CheckOptions::default().connection_count_max)]
     connections: u64,
+    /// Work on proc and sys below DIR: the saved tree of another host.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    host: HostArgs,
     /// Write the report as JSON; `-` writes it to standard output in place of the table.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Read proc and sys below DIR: the saved tree of another host.
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -107,7 +165,7 @@ impl From<ProfileArg> for Profile {
     }
 }
 
-/// Why the tool itself failed.
+/// Why the tool did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot write to standard output: {0}")]
@@ -116,11 +174,42 @@ pub(crate) enum Error {
     Report { path: PathBuf, source: io::Error },
     #[error("wanted a saved host with a folder `proc` in {path}, found none; give its top folder")]
     Root { path: PathBuf },
+    #[error(
+        "wanted `last`, `all`, the number of a journal or a setting, found {found:?}; \
+         `ninefold-tune check` names the settings"
+    )]
+    Which { found: String },
+    #[error("wanted shards on CPUs {wanted}, found {online} online; correct --shard-cpus")]
+    ShardCpus { wanted: CpuList, online: CpuList },
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Revert(#[from] RevertError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
 }
 
 impl Error {
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    pub(crate) fn exit(&self) -> u8 {
+        match self {
+            Self::Apply(error) => error.exit(),
+            Self::Journal(error) | Self::Revert(RevertError::Journal(error))
+                if error.is_not_permitted() =>
+            {
+                EXIT_NOT_PERMITTED
+            }
+            Self::Which { .. }
+            | Self::ShardCpus { .. }
+            | Self::Revert(RevertError::Unknown { .. })
+            | Self::Noise(NoiseError::NotAllowed { .. }) => EXIT_USAGE,
+            _ => EXIT_OWN_ERROR,
+        }
     }
 }
 
@@ -129,6 +218,10 @@ impl Cli {
     pub(crate) fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
         match self.command {
             Command::Check(args) => args.run(out),
+            Command::Plan(args) => args.run(out),
+            Command::Apply(args) => args.run(out),
+            Command::Revert(args) => args.run(out),
+            Command::Noise(args) => args.run(out),
             Command::Explain(args) => args.run(out),
             Command::Completions { shell } => {
                 // Into memory first: the generator panics where a pipe is closed.
@@ -141,33 +234,50 @@ impl Cli {
     }
 }
 
-impl CheckArgs {
-    fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
-        let facts = match &self.root {
-            None => Facts::capture(),
-            Some(dir) if dir.join("proc").is_dir() => Facts::read(&Root::at(dir)),
-            Some(dir) => return Err(Error::Root { path: dir.clone() }),
-        };
-        let options = CheckOptions {
+/// The host itself, or the saved one in `dir`.
+fn root_at(dir: Option<&Path>) -> Result<Root, Error> {
+    match dir {
+        None => Ok(Root::host()),
+        Some(dir) if dir.join("proc").is_dir() => Ok(Root::at(dir)),
+        Some(dir) => Err(Error::Root {
+            path: dir.to_owned(),
+        }),
+    }
+}
+
+impl HostArgs {
+    /// The host, what is true of it, and what is asked of it.
+    fn read(&self) -> Result<(Root, Facts, CheckOptions), Error> {
+        let root = root_at(self.root.as_deref())?;
+        let facts = Facts::read(&root);
+        let online = &facts.cpu.topology.online;
+        match &self.shard_cpus {
+            Some(wanted) if !wanted.difference(online).is_empty() => Err(Error::ShardCpus {
+                wanted: wanted.clone(),
+                online: online.clone(),
+            }),
+            _ => Ok((root, facts, self.options())),
+        }
+    }
+
+    fn options(&self) -> CheckOptions {
+        CheckOptions {
             profile: self.profile.into(),
             shard_count: self.shards.map(|shards| shards as usize),
             connection_count_max: self.connections,
+            shard_cpus: self.shard_cpus.clone(),
             ..CheckOptions::default()
-        };
-        let report = check(&facts, &options);
-        match self.json.as_deref() {
-            Some(path) if path == Path::new("-") => write_json(&report, out)?,
-            Some(path) => {
-                File::create(path)
-                    .and_then(|file| write_json(&report, &mut BufWriter::new(file)))
-                    .map_err(|source| Error::Report {
-                        path: path.to_owned(),
-                        source,
-                    })?;
-                render::report(&report, out)?;
-            }
-            None => render::report(&report, out)?,
         }
+    }
+}
+
+impl CheckArgs {
+    fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
+        let (_, facts, options) = self.host.read()?;
+        let report = check(&facts, &options);
+        tell(self.json.as_deref(), &report, out, |out| {
+            render::report(&report, out)
+        })?;
         Ok(report.exit)
     }
 }
@@ -182,8 +292,31 @@ impl ExplainArgs {
     }
 }
 
-fn write_json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
+/// Answers as JSON, to people, or both: JSON to a file and words to standard output.
+fn tell(
+    json: Option<&Path>,
+    document: &impl Serialize,
+    out: &mut dyn Write,
+    words: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    match json {
+        Some(path) if path == Path::new("-") => write_json(document, out)?,
+        Some(path) => {
+            File::create(path)
+                .and_then(|file| write_json(document, &mut BufWriter::new(file)))
+                .map_err(|source| Error::Report {
+                    path: path.to_owned(),
+                    source,
+                })?;
+            words(out)?;
+        }
+        None => words(out)?,
+    }
+    Ok(())
+}
+
+fn write_json(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
     writeln!(out)?;
     out.flush()
 }

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ninefold-tune: {error}");
-            ExitCode::from(cli::EXIT_OWN_ERROR)
+            ExitCode::from(error.exit())
         }
     }
 }

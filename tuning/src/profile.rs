@@ -39,7 +39,7 @@ impl Profile {
     pub fn level(self, severity: Severity) -> Level {
         use Level::{Advised, Ignored, Required};
         match (self, severity) {
-            (Self::Observe, _) => Ignored,
+            (Self::Observe, _) | (_, Severity::Experiment | Severity::Information) => Ignored,
             (_, Severity::Vital) => Required,
             (Self::Dev, Severity::Production) => Advised,
             (Self::Dev, _) => Ignored,

@@ -1,10 +1,13 @@
 //! Reports for people.
 
+pub(crate) mod noise;
+pub(crate) mod plan;
+
 use std::io::{self, Write};
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, LineStyle, Table};
-use ninefold_tuning::setting::Setting;
+use ninefold_tuning::setting::{Change, Setting};
 use ninefold_tuning::{Facts, Finding, Level, Profile, Report, Status};
 
 /// Where standard output is no terminal, as wide as our own source.
@@ -47,18 +50,23 @@ fn host(facts: &Facts, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn table(report: &Report) -> Table {
+fn blank_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["Setting", "Level", "Status", "Found", "Wanted"]);
+        .set_header(header.iter().copied());
     if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         table.force_no_tty();
     }
     if table.width().is_none() {
         table.set_width(WIDTH_DEFAULT);
     }
+    table
+}
+
+fn table(report: &Report) -> Table {
+    let mut table = blank_table(&["Setting", "Level", "Status", "Found", "Wanted"]);
     for finding in &report.settings {
         let found = finding
             .found
@@ -171,6 +179,7 @@ pub(crate) fn explanation(
                 .clone()
                 .unwrap_or_else(|| setting.remedy.to_owned()),
         ),
+        ("Change", change(setting)),
         ("Risk", setting.risk.to_owned()),
         (
             "Reboot",
@@ -181,4 +190,17 @@ pub(crate) fn explanation(
         writeln!(out, "{label:<10} {text}")?;
     }
     Ok(())
+}
+
+/// By whom, and for files: which.
+fn change(setting: &Setting) -> String {
+    match &setting.change {
+        Change::Files(targets) => {
+            let paths: Vec<_> = targets.iter().map(|target| target.path).collect();
+            format!("by `apply`, in {}", paths.join(" and "))
+        }
+        Change::Boot(_) => "by the kernel's command line and a reboot".to_owned(),
+        Change::Unit(_) => "by the node's unit".to_owned(),
+        Change::Person => "by a person".to_owned(),
+    }
 }

@@ -142,7 +142,16 @@ fn wrong_usage_exits_2_and_says_what_is_right() {
         (&["explain", "net.somaxcon"], "net.somaxconn"),
         (&["explain"], "<ID>"),
         (&["completions", "tcsh"], "bash"),
-        (&["apply"], "unrecognized subcommand"),
+        (&["aply"], "unrecognized subcommand"),
+        (&["plan", "--profile", "prodction"], "production"),
+        (&["apply", "--only", "mem.th"], "mem.thp"),
+        (&["plan", "--format", "yaml"], "sysctl"),
+        (&["plan", "--shard-cpus", "3-1"], "such as"),
+        (&["plan", "--shard-cpus", "8000"], "correct --shard-cpus"),
+        (&["noise", "--seconds", "0"], "1..=600"),
+        (&["noise", "--seconds", "601"], "1..=600"),
+        (&["noise", "--cpus", "8000"], "may use"),
+        (&["revert", "net.somaxcon"], "number of a journal"),
         (&[], "Usage"),
     ] {
         let output = tune(args);

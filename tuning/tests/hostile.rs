@@ -3,7 +3,7 @@
 mod support;
 
 use ninefold_tuning::facts::Gap;
-use ninefold_tuning::{CheckOptions, Facts, Status, check};
+use ninefold_tuning::{CheckOptions, Choice, Facts, Root, Status, Step, check, plan};
 use support::{HOSTS, Host, files};
 
 /// Contents that a file of procfs or sysfs should never have.
@@ -48,8 +48,13 @@ fn when_every_file_lies_nothing_is_taken_for_fit() {
         for path in files(host.path()) {
             host.write(&path, &lie);
         }
-        let report = check(&host.facts(), &CheckOptions::default());
+        let (facts, options) = (host.facts(), CheckOptions::default());
+        let report = check(&facts, &options);
         assert_eq!(report.exit, 4, "{lie:?}");
+        let plan = plan(&Root::at(host.path()), &facts, &options, &Choice::default());
+        assert_eq!(plan.exit, 4, "{lie:?}");
+        let unread = |step: &Step| step.found.len() <= 1 << 16;
+        assert!(plan.steps.iter().all(unread), "{lie:?}");
     }
 }
 
@@ -86,6 +91,17 @@ fn a_folder_in_place_of_a_file_is_a_gap() {
         .find(|of| of.id == "net.somaxconn")
         .unwrap();
     assert_eq!(finding.status, Status::Unknown);
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_no_value_and_stops_nobody() {
+    let host = Host::load("kvm-8c");
+    host.pipe("/proc/sys/net/core/somaxconn");
+    host.pipe("/proc/stat");
+    let facts = host.facts();
+    assert_eq!(facts.net.somaxconn, None);
+    assert_eq!(facts.gaps["/proc/sys/net/core/somaxconn"], Gap::Garbled);
+    assert!(facts.pressure.ticks.is_empty());
 }
 
 #[test]

@@ -6,8 +6,9 @@ mod accounts;
 mod io;
 mod metrics;
 mod status;
+#[cfg(test)]
+mod tests;
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,64 +19,84 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
+use ninefold_runtime::net::{TcpListener, TcpStream};
+use ninefold_runtime::{clock, spawn_local, timeout};
 
-use io::GlommioIo;
+use io::ShardIo;
 pub(crate) use status::{ShardStatus, Status};
 
-/// Admin connections open at once; beyond it a connection is closed at accept.
-const CONNECTIONS: usize = 64;
-/// How long one admin connection may live.
-const CONNECTION_LIFE: Duration = Duration::from_secs(300);
-/// How long an admin connection may say nothing.
-const SILENCE: Duration = Duration::from_secs(20);
-/// Pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of a request that are gathered until its head is whole.
+const HEAD_BYTES: usize = 16 << 10;
+/// How often a failing accept is logged.
+const LOG_EVERY_NS: u64 = 1_000_000_000;
 
-/// Serves the admin listener for ever, on a glommio executor.
-pub(crate) async fn serve(listener: glommio::net::TcpListener, status: Arc<Status>) {
-    let open = Rc::new(Cell::new(0_usize));
+/// What the admin listener lets its peers have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections open at once; beyond it a connection is closed at accept.
+    connections: usize,
+    /// How long one connection may live.
+    life: Duration,
+    /// How long a peer may send nothing and take nothing.
+    silence: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            life: Duration::from_secs(300),
+            silence: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Serves the admin listener for ever, on the control plane.
+pub(crate) async fn serve(mut listener: TcpListener, status: Arc<Status>, bounds: Bounds) {
+    // One reference for us, and one for each connection: a task that panics drops its own too.
+    let places = Rc::new(());
+    let mut logged_ns = 0;
     loop {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "admin accept failed");
-                glommio::timer::sleep(ACCEPT_PAUSE).await;
+                let now_ns = clock::monotonic_ns();
+                if now_ns - logged_ns > LOG_EVERY_NS {
+                    logged_ns = now_ns;
+                    tracing::warn!(%error, "admin accept failed");
+                }
                 continue;
             }
         };
-        if open.get() >= CONNECTIONS {
+        if Rc::strong_count(&places) > bounds.connections {
+            tracing::debug!("admin connection closed at accept: there are too many");
             continue;
         }
-        if let Err(error) = stream.set_read_timeout(Some(SILENCE)) {
-            tracing::debug!(%error, "admin connection without a read time-out");
+        let (place, status) = (places.clone(), status.clone());
+        let spawned = spawn_local(async move {
+            let _place = place;
+            answer(stream, status, bounds).await;
+        });
+        if let Err(why) = spawned {
+            tracing::warn!(%why, "admin connection closed at accept");
         }
-        // Without it small answers wait for the peer's acknowledgement of the one before.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "admin connection without TCP_NODELAY");
-        }
-        open.set(open.get() + 1);
-        let (open, status) = (open.clone(), status.clone());
-        glommio::spawn_local(async move {
-            let answer = service_fn(move |request| {
-                let answer = route(&request, &status);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .max_buf_size(16 << 10)
-                .serve_connection(GlommioIo::new(stream), answer);
-            // A peer that misbehaves ends its own connection and nothing else.
-            let life = glommio::timer::timeout(CONNECTION_LIFE, async {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "admin connection ended");
-                }
-                Ok(())
-            });
-            if life.await.is_err() {
-                tracing::debug!("admin connection reached the end of its life");
-            }
-            open.set(open.get() - 1);
-        })
-        .detach();
+    }
+}
+
+/// Serves one connection to its end.
+async fn answer(stream: TcpStream, status: Arc<Status>, bounds: Bounds) {
+    let answer = service_fn(move |request| {
+        let answer = route(&request, &status);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(ShardIo::new(stream, bounds.silence), answer);
+    // A peer that misbehaves ends its own connection and nothing else.
+    match timeout(bounds.life, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin connection ended"),
+        Err(_) => tracing::debug!("admin connection reached the end of its life"),
     }
 }
 

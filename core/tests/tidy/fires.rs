@@ -265,6 +265,13 @@ fn clocks_and_threads() {
             ("runtime/src/clock.rs", "Instant::now()", &[]),
             ("runtime/src/clock.rs", "thread::spawn(f)", &[1]),
             ("runtime/src/thread.rs", "thread::spawn(f)", &[]),
+            (
+                "tuning/src/noise/probe.rs",
+                "thread::Builder; Instant::now()",
+                &[],
+            ),
+            ("tuning/src/noise/mod.rs", "Instant::now()", &[1]),
+            ("tuning/src/noise/probe.rs", "thread::sleep(d)", &[1]),
             ("core/tests/a.rs", "Instant::now()", &[]),
             (
                 "core/src/a.rs",

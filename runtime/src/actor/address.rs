@@ -9,11 +9,13 @@ use super::{Call, CallError, Message, Receives, VOID};
 use crate::sched::SlotKey;
 use crate::shard::Shard;
 
-/// The untyped name of an actor: runtime, shard, slot, generation. 12 bytes.
+/// The untyped name of an actor: runtime, shard, slot, generation. 12 bytes, of which the first
+/// four are compared as one word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct ActorId {
-    pub(crate) runtime: u16,
     pub(crate) shard: u16,
+    pub(crate) runtime: u16,
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }
@@ -31,10 +33,16 @@ impl ActorId {
         (self.shard, self.index, self.generation)
     }
 
-    /// Whether the actor is at `place`, a runtime and a shard.
+    /// The place of a shard of a runtime, in one word.
     #[inline(always)]
-    pub(crate) fn is_at(self, place: (u16, u16)) -> bool {
-        (self.runtime, self.shard) == place
+    pub(crate) const fn place(runtime: u16, shard: u16) -> u32 {
+        (runtime as u32) << 16 | shard as u32
+    }
+
+    /// Whether the actor is at a place.
+    #[inline(always)]
+    pub(crate) fn is_at(self, place: u32) -> bool {
+        Self::place(self.runtime, self.shard) == place
     }
 
     /// The id without the mark of having come from parts: signals go to actors of every type.

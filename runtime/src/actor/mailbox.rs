@@ -238,9 +238,16 @@ impl Lane {
         })
     }
 
+    /// Appends the envelope `id`.
     #[inline(always)]
     pub(crate) fn push(&self, pool: &EnvelopePool, id: EnvelopeId) {
-        pool.get(id).next.set(NIL);
+        self.push_envelope(pool, id, pool.get(id));
+    }
+
+    /// As [`Lane::push`], by who has the envelope at hand.
+    #[inline(always)]
+    pub(crate) fn push_envelope(&self, pool: &EnvelopePool, id: EnvelopeId, envelope: &Envelope) {
+        envelope.next.set(NIL);
         match self.tail.get() {
             NIL => self.head.set(id.0),
             last => pool.get(EnvelopeId(last)).next.set(id.0),
@@ -250,13 +257,23 @@ impl Lane {
 
     #[inline(always)]
     pub(crate) fn pop(&self, pool: &EnvelopePool) -> Option<EnvelopeId> {
+        self.pop_envelope(pool).map(|(id, _)| id)
+    }
+
+    /// As [`Lane::pop`], with the envelope.
+    #[inline(always)]
+    pub(crate) fn pop_envelope<'a>(
+        &self,
+        pool: &'a EnvelopePool,
+    ) -> Option<(EnvelopeId, &'a Envelope)> {
         let id = self.peek()?;
-        let next = pool.get(id).next.get();
+        let envelope = pool.get(id);
+        let next = envelope.next.get();
         self.head.set(next);
         if next == NIL {
             self.tail.set(NIL);
         }
-        Some(id)
+        Some((id, envelope))
     }
 
     /// Puts all of `earlier` before what is here; `earlier` is empty afterwards.

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -137,8 +137,13 @@ impl TcpStream {
     /// # Errors
     /// The error that ended the connection.
     pub async fn receive(&mut self) -> io::Result<Option<RecvBuf>> {
-        let key = self.0.key;
-        poll_fn(|cx| poll_driver(|driver| driver.poll_receive(key, cx))).await
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// As [`TcpStream::receive`], for who implements a poll of their own: the task that polled last
+    /// is woken.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
+        poll_driver(|driver| driver.poll_receive(self.0.key, cx))
     }
 
     /// Starts to send `buffer`, which returns to the shard's pool when it has gone.
@@ -155,8 +160,13 @@ impl TcpStream {
     /// # Errors
     /// The error that ended the connection.
     pub async fn flushed(&mut self) -> io::Result<()> {
-        let key = self.0.key;
-        poll_fn(|cx| poll_driver(|driver| driver.poll_flushed(key, cx))).await
+        poll_fn(|cx| self.poll_flushed(cx)).await
+    }
+
+    /// As [`TcpStream::flushed`], for who implements a poll of their own: the task that polled last
+    /// is woken.
+    pub fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        poll_driver(|driver| driver.poll_flushed(self.0.key, cx))
     }
 
     /// Ends the sending side: the peer reads what was sent, then the end of the stream.

@@ -9,6 +9,7 @@ use std::hash::Hasher;
 use rustc_hash::FxHasher;
 
 use crate::actor::ActorId;
+use crate::region::prefer_huge_pages;
 use crate::sched::BodyVtable;
 
 /// Longest name that needs no memory of its own.
@@ -200,8 +201,10 @@ impl Table {
 
     fn grow(&mut self) {
         let size = (self.buckets.len() * 2).max(SMALLEST);
-        let bigger = (0..size).map(|_| Bucket::VACANT).collect();
-        let old = std::mem::replace(&mut self.buckets, bigger);
+        let mut bigger = Vec::with_capacity(size);
+        prefer_huge_pages(bigger.spare_capacity_mut());
+        bigger.extend((0..size).map(|_| Bucket::VACANT));
+        let old = std::mem::replace(&mut self.buckets, bigger.into_boxed_slice());
         let mask = self.mask();
         for bucket in old.into_iter().filter(|bucket| bucket.tag != 0) {
             let mut at = self.ideal(hash(bucket.text.as_bytes()));

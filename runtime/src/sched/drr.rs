@@ -40,8 +40,10 @@ pub(super) struct Drr {
     groups: [Group; GROUPS_MAX],
     /// Virtual time of the group picked last.
     last: Cell<u64>,
-    /// With one group there is nothing to choose, and no virtual time to keep.
-    one_group: bool,
+    /// Groups there are. With one there is nothing to choose, and no virtual time to keep.
+    group_count: usize,
+    /// Bit per class with something ready.
+    ready: Cell<u8>,
     round: [i64; CLASSES],
 }
 
@@ -69,7 +71,8 @@ impl Drr {
             classes,
             groups,
             last: Cell::new(0),
-            one_group: shares.len() <= 1,
+            group_count: shares.len(),
+            ready: Cell::new(0),
             round: quanta.round,
         }
     }
@@ -81,6 +84,11 @@ impl Drr {
         }
     }
 
+    #[inline(always)]
+    fn one_group(&self) -> bool {
+        self.group_count <= 1
+    }
+
     fn is_active(&self, group: usize) -> bool {
         self.classes
             .iter()
@@ -88,11 +96,7 @@ impl Drr {
     }
 
     /// The group of `active` that has used the least for its shares.
-    #[inline]
     fn choose(&self, active: u32) -> usize {
-        if self.one_group || active.is_power_of_two() {
-            return active.trailing_zeros() as usize;
-        }
         let mut left = active;
         let mut best = active.trailing_zeros() as usize;
         while left != 0 {
@@ -102,24 +106,28 @@ impl Drr {
                 best = group;
             }
         }
+        self.last.set(self.groups[best].vruntime.get());
         best
     }
 
+    /// Takes the next slot of a class that has one.
     #[inline(always)]
     fn pop<'a>(&self, slots: &'a Slots, class: Class) -> Option<&'a Slot> {
         let queues = &self.classes[class as usize];
         let active = queues.active.get();
-        if active == 0 {
-            return None;
-        }
-        let group = self.choose(active);
+        let group = if self.one_group() {
+            0
+        } else {
+            self.choose(active) % GROUPS_MAX
+        };
         let queue = &queues.groups[group];
         let slot = queue.pop(slots, class);
         if queue.is_empty() {
-            queues.active.set(active & !(1 << group));
-        }
-        if !self.one_group {
-            self.last.set(self.groups[group].vruntime.get());
+            let active = active & !(1 << group);
+            queues.active.set(active);
+            if active == 0 {
+                self.ready.set(self.ready.get() & !class.bit());
+            }
         }
         slot
     }
@@ -139,20 +147,28 @@ impl Order for Drr {
     #[inline(always)]
     fn link(&self, slots: &Slots, slot: &Slot, class: Class, _: Cycles) {
         let group = slot.group.get() as usize % GROUPS_MAX;
-        if !self.one_group && !self.is_active(group) {
+        if !self.one_group() && !self.is_active(group) {
             let vruntime = &self.groups[group].vruntime;
             vruntime.set(vruntime.get().max(self.last.get()));
         }
         let queues = &self.classes[class as usize];
         queues.groups[group].push(slots, slot, class);
         queues.active.set(queues.active.get() | 1 << group);
+        self.ready.set(self.ready.get() | class.bit());
     }
 
-    #[inline]
+    #[inline(always)]
     fn pick<'a>(&self, slots: &'a Slots) -> Option<(&'a Slot, Class)> {
-        while !self.is_empty() {
+        loop {
+            let ready = self.ready.get();
+            if ready == 0 {
+                return None;
+            }
+            // One branch a class, which the processor predicts; to compute the class would let the
+            // queue wait for the result.
             for class in SERVED {
-                if self.classes[class as usize].deficit.get() > 0
+                if ready & class.bit() != 0
+                    && self.classes[class as usize].deficit.get() > 0
                     && let Some(slot) = self.pop(slots, class)
                 {
                     return Some((slot, class));
@@ -160,15 +176,14 @@ impl Order for Drr {
             }
             self.next_round();
         }
-        None
     }
 
     #[inline(always)]
     fn charge(&self, class: Class, group: u8, used: i64) {
-        let deficit = &self.classes[class as usize].deficit;
         let debt_max = -self.round[class as usize];
+        let deficit = &self.classes[class as usize].deficit;
         deficit.set((deficit.get() - used).max(debt_max));
-        if !self.one_group
+        if !self.one_group()
             && let Some(group) = self.groups.get(group as usize)
         {
             let used = used.unsigned_abs().saturating_mul(group.rate.get());
@@ -183,9 +198,7 @@ impl Order for Drr {
 
     #[inline(always)]
     fn is_empty(&self) -> bool {
-        SERVED
-            .iter()
-            .all(|&class| self.classes[class as usize].active.get() == 0)
+        self.ready.get() == 0
     }
 
     #[inline(always)]

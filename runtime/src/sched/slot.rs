@@ -192,6 +192,12 @@ impl Slot {
         }
     }
 
+    /// Whether no message waits in any lane.
+    #[inline(always)]
+    pub(crate) fn is_without_messages(&self) -> bool {
+        self.lanes.iter().all(Lane::is_empty)
+    }
+
     const fn is_inline<T>() -> bool {
         size_of::<T>() <= INLINE_BODY && align_of::<T>() <= align_of::<u64>()
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::accounts::Kinds;
-use crate::actor::{EnvelopePool, OptionsTable, ReplyCells, ReplyTo};
+use crate::actor::{ActorId, EnvelopePool, OptionsTable, ReplyCells, ReplyTo};
 use crate::clock::Time;
 use crate::driver::Driver;
 use crate::groups::View;
@@ -49,6 +49,7 @@ impl Thresholds {
             slow: time.to_cycles(SLOW_HANDLER_NS),
             brief: time.to_cycles(BRIEF_HANDLER_NS),
             microsecond: time.to_cycles(1_000).max(1),
+            house: time.to_cycles(super::house::NS),
         }
     }
 }
@@ -73,7 +74,7 @@ impl Shard {
         let shares = scheduling.shares();
         let shard = Rc::new(Shard {
             id,
-            place: (shared.id, id),
+            place: ActorId::place(shared.id, id),
             stall_watch: shared.stalls.watch(id as usize).clone(),
             from: u8::try_from(id).unwrap_or(u8::MAX),
             slots: Slots::new()?,
@@ -97,13 +98,12 @@ impl Shard {
             epoch: Cell::new((now_ns, now)),
             running: Cell::new(std::ptr::null()),
             running_class: Cell::new(Class::System),
-            running_message: Cell::new(None),
             running_reply: Cell::new(ReplyTo::NONE),
-            set_aside: Cell::new(0),
             specimen: Cell::new(None),
             polling: Cell::new(Shard::NOT_POLLING),
             resched: Cell::new(false),
             house_due: Cell::new(true),
+            clock_is_fresh: Cell::new(false),
             ticks: Cell::new(0),
             house_kept_at: Cell::new(0),
             swept: Cell::new(0),

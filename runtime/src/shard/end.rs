@@ -47,11 +47,11 @@ impl Shard {
     /// must not be told of a panic in here, nor its message be taken for the cause.
     fn apart<R>(&self, work: impl FnOnce() -> R) -> R {
         let reply = self.running_reply.replace(ReplyTo::NONE);
-        let message = self.running_message.take();
+        let message = self.stall_watch.take_message();
         let specimen = self.specimen.take();
         let done = work();
         self.running_reply.set(reply);
-        self.running_message.set(message);
+        self.stall_watch.give_message(message);
         self.specimen.set(specimen);
         done
     }
@@ -63,7 +63,7 @@ impl Shard {
             self.fail_reply(reply, NoAnswer::Panicked);
         }
         slot.unset(flag::RUNNING);
-        let message = self.running_message.get().map_or("-", |m| (m.name)());
+        let message = self.stall_watch.last_message().map_or("-", |name| name());
         let why = self.record_panic(slot, vtable, message, caught, "actor failed");
         self.settle(slot, &why);
     }
@@ -137,7 +137,7 @@ impl Shard {
         slot.set(flag::RUNNING);
         if self.phase() == Phase::Stopping {
             self.stall_watch
-                .begin(self.time.cycles(), slot.index, vtable.name);
+                .begin(self.time.cycles(), slot.index, &vtable.name);
         }
         // SAFETY: the actor is live and nothing else refers to it between turns.
         if let Err(caught) = panics::catch(|| unsafe { (vtable.stopped)(body, why) }) {
@@ -290,8 +290,8 @@ impl Shard {
             self.bounce_local(slot.key(), signal);
         }
         for lane in [LANE_HIGH, LANE_NORMAL] {
-            while let Some(id) = self.unqueue(slot, lane) {
-                let vtable = self.envelopes.get(id).vtable.get().unwrap_or(SIGNAL);
+            while let Some((id, envelope)) = self.unqueue(slot, lane) {
+                let vtable = envelope.vtable.get().unwrap_or(SIGNAL);
                 self.give_up(id, vtable, NoAnswer::Stopped);
                 dropped += 1;
             }
@@ -311,7 +311,7 @@ impl Shard {
         });
         self.take_room(slot, lane, stamp.get().size);
         self.stats().messages_postponed.add(1);
-        self.set_aside.set(self.set_aside.get() + 1);
+        self.lap.count(-1);
     }
 
     /// The actor's state has changed: what was set aside comes again, first.

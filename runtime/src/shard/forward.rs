@@ -125,7 +125,7 @@ impl Shard {
         cold.in_flight[lane].set(true);
         let batch: Vec<_> = std::iter::from_fn(|| self.unqueue(slot, LANE_HIGH + lane))
             .take(FORWARD_BATCH)
-            .filter_map(|id| self.wrap(id))
+            .filter_map(|(id, _)| self.wrap(id))
             .collect();
         #[expect(clippy::cast_possible_truncation, reason = "0 or 1")]
         let mark = Mark {

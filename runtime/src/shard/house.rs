@@ -13,29 +13,23 @@ use super::{Phase, Shard};
 /// Ticks between two looks at timers and heartbeat while the shard is busy.
 const TICKS: u64 = 32;
 /// Same, in time: whichever comes first.
-const NS: u64 = 30_000;
+pub(super) const NS: u64 = 30_000;
 /// A housekeeping's mean queue delay counts for one in so many in the recent one.
 const DELAY_WEIGHT: u64 = 8;
 /// Units of time in which idle actors are judged, as a shift of cycles: about a millisecond.
 const IDLE_UNIT: u32 = 21;
 
 impl Shard {
-    /// Keeps house when it is time to.
-    #[inline]
-    pub(super) fn keep_house_if_due(&self) {
-        let ticks = self.ticks.get() + 1;
-        self.ticks.set(ticks);
-        let since = self.now.get().saturating_sub(self.house_kept_at.get());
-        if self.house_due.replace(false)
-            || ticks.is_multiple_of(TICKS)
-            || since > self.time.to_cycles(NS)
-        {
-            self.house_kept_at.set(self.now.get());
-            self.keep_house();
-        }
+    /// Whether it is time to keep house.
+    #[inline(always)]
+    pub(super) fn house_is_due(&self) -> bool {
+        self.house_due.get()
+            || self.ticks.get().is_multiple_of(TICKS)
+            || self.now.get().saturating_sub(self.house_kept_at.get()) > self.thresholds.house
     }
 
-    fn keep_house(&self) {
+    pub(super) fn keep_house(&self) {
+        self.house_kept_at.set(self.now.get());
         let now_ns = self.time.monotonic_ns();
         self.epoch.set((now_ns, self.time.cycles()));
         let due = self

@@ -9,42 +9,64 @@ use std::cell::Cell;
 
 use crate::accounts::Entry;
 use crate::clock::Cycles;
+use crate::limits::TICK_TURNS;
 use crate::sched::{Class, Slot};
 
 use super::Shard;
 
-/// Runs in a lap.
-pub(super) const LAP_RUNS: usize = 8;
+/// Runs in a lap: those of a tick of turns with one message, so that one reading of the clock ends
+/// the lap and begins the next tick.
+pub(super) const LAP_RUNS: usize = TICK_TURNS as usize;
+
+/// Places for runs: those of a lap, and the open one behind them.
+const PLACES: usize = (LAP_RUNS + 1).next_power_of_two();
+
+/// Marks a run as a poll of a task, beside its group.
+const POLL: u8 = 1 << 7;
+
+/// Messages of one type, handled by one actor in one turn; or one poll of a task.
+struct Run {
+    entry: Cell<Entry>,
+    slot: Cell<u32>,
+    messages: Cell<u16>,
+    class: Cell<Class>,
+    /// The scheduling group, and [`POLL`].
+    group: Cell<u8>,
+}
 
 /// What is charged together: a class and group, and a type of message to a type of actor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Bill {
     entry: Entry,
-    group: u8,
     class: Class,
+    group: u8,
 }
 
-/// Messages of one type, handled by one actor in one turn.
-#[derive(Clone, Copy)]
-struct Run {
-    slot: u32,
-    messages: u32,
-    bill: Bill,
-}
+impl Run {
+    const fn none() -> Self {
+        Run {
+            entry: Cell::new(Entry::NONE),
+            slot: Cell::new(0),
+            messages: Cell::new(0),
+            class: Cell::new(Class::Normal),
+            group: Cell::new(0),
+        }
+    }
 
-const NO_RUN: Run = Run {
-    slot: 0,
-    messages: 0,
-    bill: Bill {
-        entry: Entry::NONE,
-        group: 0,
-        class: Class::Normal,
-    },
-};
+    #[inline(always)]
+    fn bill(&self) -> Bill {
+        Bill {
+            entry: self.entry.get(),
+            class: self.class.get(),
+            group: self.group.get(),
+        }
+    }
+}
 
 /// What has happened since the clock was last read.
 pub(super) struct Lap {
-    runs: [Cell<Run>; LAP_RUNS],
+    /// The runs of the lap; behind them the open one, without messages when there is none.
+    runs: [Run; PLACES],
     len: Cell<usize>,
     /// Turns that began and ended in this lap.
     short_turns: Cell<u32>,
@@ -55,7 +77,7 @@ pub(super) struct Lap {
 impl Lap {
     pub(super) fn new() -> Self {
         Lap {
-            runs: [const { Cell::new(NO_RUN) }; LAP_RUNS],
+            runs: [const { Run::none() }; PLACES],
             len: Cell::new(0),
             short_turns: Cell::new(0),
             fine: Cell::new(false),
@@ -67,28 +89,75 @@ impl Lap {
     pub(super) fn is_fresh(&self) -> bool {
         self.len.get() == 0
     }
+
+    #[inline(always)]
+    fn open(&self) -> &Run {
+        &self.runs[self.len.get() % PLACES]
+    }
+
+    /// Another message of the open run begins; or `-1`: it was set aside.
+    #[inline(always)]
+    pub(super) fn count(&self, messages: i16) {
+        let run = self.open();
+        run.messages
+            .set(run.messages.get().wrapping_add_signed(messages));
+    }
+
+    /// Closes the open run if it has messages; its account.
+    #[inline(always)]
+    pub(super) fn close_run(&self) -> Entry {
+        let run = self.open();
+        if run.messages.get() > 0 {
+            self.len.set(self.len.get() + 1);
+            self.open().messages.set(0);
+        }
+        run.entry.get()
+    }
+
+    /// Messages handled that the statistics do not show yet.
+    pub(super) fn messages(&self) -> u64 {
+        let closed = self.runs.iter().take(self.len.get());
+        closed.map(Run::messages_handled).sum()
+    }
+}
+
+impl Run {
+    fn messages_handled(&self) -> u64 {
+        let polled = self.group.get() & POLL != 0;
+        u64::from(self.messages.get()) * u64::from(!polled)
+    }
 }
 
 impl Shard {
-    /// Notes that `slot` handled `messages` messages with the account `entry`.
+    /// Opens the run of the messages that `slot` handles now.
     #[inline(always)]
-    pub(super) fn note_run(&self, slot: &Slot, class: Class, entry: Entry, messages: u32) {
-        let lap = &self.lap;
-        if lap.len.get() >= LAP_RUNS {
+    pub(super) fn open_run(&self, slot: &Slot, class: Class, entry: Entry) {
+        self.open(slot, class, entry, 0);
+    }
+
+    /// Notes that the task in `slot` is polled.
+    #[inline(always)]
+    pub(super) fn note_poll(&self, slot: &Slot, class: Class, entry: Entry) {
+        self.open(slot, class, entry, POLL);
+        self.lap.count(1);
+        self.lap.close_run();
+    }
+
+    #[inline(always)]
+    fn open(&self, slot: &Slot, class: Class, entry: Entry, poll: u8) {
+        if self.lap.len.get() >= LAP_RUNS {
             self.read_lap(self.time.cycles());
         }
-        let bill = Bill {
-            entry,
-            group: slot.group.get(),
-            class,
-        };
-        let len = lap.len.get();
-        lap.runs[len % LAP_RUNS].set(Run {
-            slot: slot.index,
-            messages,
-            bill,
-        });
-        lap.len.set(len + 1);
+        let run = self.lap.open();
+        run.entry.set(entry);
+        run.slot.set(slot.index);
+        run.class.set(class);
+        run.group.set(slot.group.get() | poll);
+    }
+
+    /// Messages handled so far.
+    pub(crate) fn messages_handled(&self) -> u64 {
+        self.stats().messages.get() + self.lap.messages()
     }
 
     /// The end of a turn that read no clock: it is read now only when a lap is full.
@@ -105,7 +174,7 @@ impl Shard {
     pub(super) fn end_lap(&self) {
         let lap = &self.lap;
         let turns = u64::from(lap.short_turns.replace(0));
-        let class = lap.runs[0].get().bill.class;
+        let class = lap.runs[0].class.get();
         let used = self.read_lap(self.time.cycles());
         if let Some(each) = used.checked_div(turns) {
             lap.fine.set(each > self.thresholds.slow);
@@ -122,34 +191,38 @@ impl Shard {
     #[inline]
     pub(super) fn read_lap(&self, now: Cycles) -> Cycles {
         let used = now.saturating_sub(self.now.replace(now));
+        self.clock_is_fresh.set(true);
         let lap = &self.lap;
-        let runs = &lap.runs[..lap.len.replace(0).min(LAP_RUNS)];
+        let runs = &lap.runs[..lap.len.replace(0) % PLACES];
         let Some(first) = runs.first() else {
             return used;
         };
-        let messages: u32 = runs.iter().map(|run| run.get().messages).sum();
+        let messages: u32 = runs.iter().map(|run| u32::from(run.messages.get())).sum();
         let each = used / u64::from(messages.max(1));
-        let (mut bill, mut billed, mut span) = (first.get().bill, 0, 0);
+        let (mut bill, mut billed, mut span) = (first.bill(), 0, 0);
         for run in runs {
-            let run = run.get();
-            if run.bill != bill {
+            if run.bill() != bill {
                 self.charge(bill, billed, span);
-                (bill, billed, span) = (run.bill, 0, 0);
+                (bill, billed, span) = (run.bill(), 0, 0);
             }
-            let share = each * u64::from(run.messages);
-            if let Some(slot) = self.slots.at(run.slot) {
+            let share = each * u64::from(run.messages.get());
+            if let Some(slot) = self.slots.at(run.slot.get()) {
                 slot.cpu.set(slot.cpu.get() + share);
             }
-            billed += u64::from(run.messages);
+            billed += u64::from(run.messages.get());
             span += share;
         }
         self.charge(bill, billed, span);
+        lap.open().messages.set(0);
         used
     }
 
     fn charge(&self, bill: Bill, messages: u64, used: Cycles) {
         let charged = i64::try_from(used).unwrap_or(i64::MAX);
-        self.ready.charge(bill.class, bill.group, charged);
+        self.ready.charge(bill.class, bill.group & !POLL, charged);
+        if bill.group & POLL == 0 {
+            self.stats().messages.add(messages);
+        }
         if let Some(message) = self.kinds.account(bill.entry) {
             message.handled.add(messages);
             message.run.record_many(used / messages.max(1), messages);

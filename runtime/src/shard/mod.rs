@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accounts::Kinds;
-use crate::actor::{ActorId, EnvelopePool, MessageVtable, OptionsTable, ReplyCells, ReplyTo};
+use crate::actor::{ActorId, EnvelopePool, OptionsTable, ReplyCells, ReplyTo};
 use crate::clock::{Cycles, Time};
 use crate::driver::Driver;
 use crate::groups::View;
@@ -78,13 +78,15 @@ struct Thresholds {
     /// A handler shorter than this is one of many.
     brief: Cycles,
     microsecond: Cycles,
+    /// A housekeeping longer ago than this is too long ago.
+    house: Cycles,
 }
 
 /// The state of one shard, used by its own thread only.
 pub(crate) struct Shard {
     id: u16,
-    /// Runtime and shard.
-    place: (u16, u16),
+    /// See [`ActorId::place`].
+    place: u32,
     /// The shard as a sender's mark: there are at most 64.
     from: u8,
     shared: Arc<Shared>,
@@ -121,10 +123,7 @@ pub(crate) struct Shard {
     epoch: Cell<(u64, Cycles)>,
     running: Cell<*const Slot>,
     running_class: Cell<Class>,
-    running_message: Cell<Option<&'static MessageVtable>>,
     pub(crate) running_reply: Cell<ReplyTo>,
-    /// Messages of the running turn that were postponed and are not yet noted as such.
-    set_aside: Cell<u32>,
     /// A copy of the message being handled, if its type makes one.
     pub(crate) specimen: Cell<Option<Box<dyn Any + Send>>>,
     pub(crate) polling: Cell<Polling>,
@@ -132,6 +131,8 @@ pub(crate) struct Shard {
     resched: Cell<bool>,
     /// The shard has slept: timers and heartbeat are looked at in the next tick.
     house_due: Cell<bool>,
+    /// Nothing has happened since the clock was read at the end of the last turn.
+    clock_is_fresh: Cell<bool>,
     ticks: Cell<u64>,
     house_kept_at: Cell<Cycles>,
     swept: Cell<u32>,

@@ -246,8 +246,8 @@ impl Shard {
         let from = postponed
             .filter(|postponed| !postponed.is_empty())
             .unwrap_or(&slot.lanes[lane]);
-        let oldest = self.unqueue_from(from, slot, lane).ok_or(Refusal::Full)?;
-        if let Some(vtable) = self.envelopes.get(oldest).vtable.get() {
+        let (oldest, envelope) = self.unqueue_from(from, slot, lane).ok_or(Refusal::Full)?;
+        if let Some(vtable) = envelope.vtable.get() {
             self.give_up(oldest, vtable, NoAnswer::Dropped);
             self.stats().messages_dropped.add(1);
         }
@@ -256,22 +256,27 @@ impl Shard {
 
     /// Takes the oldest message of the high or the normal lane, and gives its room back.
     #[inline(always)]
-    pub(crate) fn unqueue(&self, slot: &Slot, lane: usize) -> Option<EnvelopeId> {
+    pub(crate) fn unqueue(&self, slot: &Slot, lane: usize) -> Option<(EnvelopeId, &Envelope)> {
         self.unqueue_from(&slot.lanes[lane], slot, lane)
     }
 
     #[inline(always)]
-    fn unqueue_from(&self, from: &MailboxLane, slot: &Slot, lane: usize) -> Option<EnvelopeId> {
-        let id = from.pop(&self.envelopes)?;
+    fn unqueue_from(
+        &self,
+        from: &MailboxLane,
+        slot: &Slot,
+        lane: usize,
+    ) -> Option<(EnvelopeId, &Envelope)> {
+        let (id, envelope) = from.pop_envelope(&self.envelopes)?;
         let room = &slot.room[lane - LANE_HIGH];
         room.set(room.get() + 1);
-        let stamp = self.envelopes.get(id).stamp.get();
+        let stamp = envelope.stamp.get();
         slot.room_bytes
             .set(slot.room_bytes.get() + i32::from(stamp.size));
         if stamp.from != self.from && lane == LANE_NORMAL {
             self.owe_credit(stamp.from, slot);
         }
-        Some(id)
+        Some((id, envelope))
     }
 
     /// Takes the room of a message of `size` units in the high (0) or the normal lane (1), which
@@ -299,7 +304,7 @@ impl Shard {
         envelope.reply.set(reply);
         envelope.posted_at.set(posted_at);
         let lane = lane_of(vtable);
-        slot.lanes[lane].push(&self.envelopes, id);
+        slot.lanes[lane].push_envelope(&self.envelopes, id, envelope);
         self.take_room(slot, lane - LANE_HIGH, envelope.stamp.get().size);
         let class = if lane == LANE_HIGH {
             Class::High

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 
 use crate::actor::ExitReason;
 use crate::clock;
+use crate::driver::Driver;
 use crate::limits::{INJECT_DRAIN, PARK_MAX};
 use crate::mesh::Lane;
-use crate::stall::Watch;
+use crate::stall::{Name, Watch};
 use crate::task::Wakee;
 use crate::timer;
 
@@ -79,17 +80,10 @@ impl Rest {
 impl Shard {
     /// One tick: rings, I/O, timers, then a few turns.
     pub(crate) fn step(&self, wakes: &mut Vec<Wakee>) -> Next {
-        self.now.set(self.time.cycles());
-        self.ready.refill(self.now.get());
-        self.keep_house_if_due();
-        self.take_arrivals();
-        self.turn_driver(wakes);
-        for _ in 0..self.turns_a_tick.get() {
-            let Some((slot, class)) = self.ready.pick(&self.slots) else {
-                break;
-            };
-            self.turn(slot, class);
+        if self.is_disturbed() {
+            self.look_around(wakes);
         }
+        self.run_turns();
         self.return_credits();
         if self.mesh.is_dirty() {
             self.mesh.flush(self);
@@ -99,11 +93,47 @@ impl Shard {
             Next::Stop
         } else if self.ready.is_empty() && !self.mesh.is_dirty() {
             self.end_lap();
+            self.clock_is_fresh.set(false);
             self.forget_delays();
             Next::Rest
         } else {
             Next::Again
         }
+    }
+
+    /// Whether a tick has more to do than turns. While it has not, the clock as it was read after
+    /// the last turn serves the next one too.
+    #[inline(always)]
+    fn is_disturbed(&self) -> bool {
+        self.ticks.set(self.ticks.get() + 1);
+        let fresh = self.clock_is_fresh.replace(false) && self.lap.is_fresh();
+        !fresh || self.house_is_due() || self.has_arrivals() || self.has_io()
+    }
+
+    #[inline(always)]
+    fn has_arrivals(&self) -> bool {
+        let doorbell = self.doorbell();
+        doorbell.is_rung(Lane::Express)
+            || doorbell.is_rung(Lane::Bulk)
+            || doorbell.is_injected()
+            || self.mesh.has_unrung()
+    }
+
+    #[inline(always)]
+    fn has_io(&self) -> bool {
+        let mut driver = self.driver.borrow_mut();
+        driver.as_mut().is_some_and(Driver::has_work)
+    }
+
+    fn look_around(&self, wakes: &mut Vec<Wakee>) {
+        self.now.set(self.time.cycles());
+        self.ready.refill(self.now.get());
+        if self.house_is_due() {
+            self.house_due.set(false);
+            self.keep_house();
+        }
+        self.take_arrivals();
+        self.turn_driver(wakes);
     }
 
     /// Puts the deadlines of calls that this tick did not answer on the wheel.
@@ -153,9 +183,10 @@ impl Shard {
                 waker.arrive(self);
             }
             if let Ok(job) = job {
+                const JOB: Name = || "injected job";
                 self.stall_watch
-                    .begin(self.time.cycles(), Watch::NO_SLOT, || "injected job");
-                self.run_caught("injected job", || job(self));
+                    .begin(self.time.cycles(), Watch::NO_SLOT, &JOB);
+                self.run_caught(JOB(), || job(self));
                 self.stall_watch.end();
                 port.injected.fetch_sub(1, Ordering::AcqRel);
             }

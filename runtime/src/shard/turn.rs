@@ -1,13 +1,14 @@
 //! One turn: an actor handles messages within its budget, or a task is polled once.
 
+use std::cell::Cell;
 use std::ptr;
 
 use crate::accounts::Entry;
-use crate::actor::{EnvelopeId, MessageVtable, NoAnswer, ReplyTo, VOID};
+use crate::actor::{Envelope, EnvelopeId, MessageVtable, NoAnswer, ReplyTo, VOID};
 use crate::clock::Cycles;
 use crate::limits::TURN_MESSAGES;
 use crate::mesh::Lane;
-use crate::panics;
+use crate::panics::{self, Caught};
 use crate::sched::{BodyVtable, Class, LANE_HIGH, LANE_NORMAL, LANE_SYSTEM, Slot, flag};
 use crate::stats::Histogram;
 use crate::task;
@@ -22,9 +23,30 @@ const CLOCK_EVERY_BRIEF: u32 = 32;
 pub(super) const WOKEN_UNIT: u32 = 6;
 
 impl Shard {
+    /// Runs the turns of one tick. One landing place for the panics of them all: a turn is short,
+    /// and to prepare for a panic costs a part of it.
+    pub(super) fn run_turns(&self) {
+        let left = Cell::new(self.turns_a_tick.get());
+        while let Err(caught) = panics::catch(|| self.turns(&left)) {
+            self.turn_panicked(caught);
+        }
+    }
+
+    #[inline(always)]
+    fn turns(&self, left: &Cell<u32>) {
+        while left.get() > 0 {
+            left.set(left.get() - 1);
+            let Some((slot, class)) = self.ready.pick(&self.slots) else {
+                return;
+            };
+            self.turn(slot, class);
+        }
+    }
+
     /// Runs one turn of `slot` in `class`. An entry of a run queue may be stale: its slot then has
     /// nothing to do, or is free.
-    pub(super) fn turn(&self, slot: &Slot, class: Class) {
+    #[inline(always)]
+    fn turn(&self, slot: &Slot, class: Class) {
         let Some(vtable) = slot.vtable.get() else {
             return;
         };
@@ -33,27 +55,100 @@ impl Shard {
         self.running_class.set(class);
         self.resched.set(false);
         slot.set(flag::RUNNING | flag::ACTIVE);
-        let generation = slot.generation.get();
-        self.stall_watch.begin(start, slot.index, vtable.name);
+        self.stall_watch.begin(start, slot.index, &vtable.name);
         let more = match vtable.poll {
-            Some(poll) => self.task_turn(slot, vtable, poll, class),
-            None => self.actor_turn(slot, vtable, class, start),
-        };
-        self.stall_watch.end();
-        self.running.set(ptr::null());
-        self.running_class.set(Class::System);
-        if slot.generation.get() == generation {
-            slot.unset(flag::RUNNING);
-            if more && let Some(next) = slot.wanted_class() {
-                let next = self.rank(slot, next);
-                self.ready.link(&self.slots, slot, next, self.now.get());
+            None => {
+                let more = self.handle_messages(slot, class, start);
+                self.lap.close_run();
+                more
             }
+            Some(poll) => self.task_turn(slot, poll, class),
+        };
+        if slot.has(flag::STOPPING) {
+            return self.last_turn(slot, vtable, class, start);
         }
+        self.leave(slot);
+        if more && let Some(next) = slot.wanted_class() {
+            self.link_again(slot, next);
+        }
+        self.account_for(slot, vtable, class, start);
+    }
+
+    #[inline(always)]
+    fn account_for(&self, slot: &Slot, vtable: &BodyVtable, class: Class, start: Cycles) {
         if self.now.get() == start {
             self.end_short_turn();
         } else {
             self.end_long_turn(slot, vtable, class, start);
         }
+    }
+
+    /// The turn of `slot` is over.
+    #[inline(always)]
+    fn leave(&self, slot: &Slot) {
+        self.stall_watch.end();
+        self.running.set(ptr::null());
+        slot.unset(flag::RUNNING);
+    }
+
+    fn link_again(&self, slot: &Slot, wanted: Class) {
+        let next = self.rank(slot, wanted);
+        self.ready.link(&self.slots, slot, next, self.now.get());
+    }
+
+    /// The end of a turn after which the actor stops, or the task has finished.
+    #[cold]
+    fn last_turn(&self, slot: &Slot, vtable: &'static BodyVtable, class: Class, start: Cycles) {
+        self.end_running(slot, vtable, || {
+            if vtable.poll.is_some() {
+                self.end_task(slot, vtable);
+            } else {
+                self.stop_actor(slot);
+            }
+        });
+        self.account_for(slot, vtable, class, start);
+    }
+
+    /// Ends what runs in `slot`, as part of its turn; a supervisor may restart it in place.
+    fn end_running(&self, slot: &Slot, vtable: &'static BodyVtable, end: impl FnOnce()) {
+        let generation = slot.generation.get();
+        slot.unset(flag::RUNNING);
+        end();
+        self.stall_watch.end();
+        self.running.set(ptr::null());
+        if slot.generation.get() == generation
+            && vtable.poll.is_none()
+            && let Some(next) = slot.wanted_class()
+        {
+            self.link_again(slot, next);
+        }
+    }
+
+    /// What ran has panicked: an actor's supervisor decides, a task ends.
+    #[cold]
+    fn turn_panicked(&self, caught: Caught) {
+        // SAFETY: `running` is null or points to a slot of this shard, and slots stay where they
+        // are.
+        let running = unsafe { self.running.get().as_ref() };
+        let Some((slot, vtable)) = running.and_then(|slot| Some((slot, slot.vtable.get()?))) else {
+            panic!(
+                "the loop of a shard, at {}: {}",
+                caught.place, caught.message
+            );
+        };
+        let class = self.running_class.get();
+        self.end_running(slot, vtable, || {
+            if vtable.poll.is_some() {
+                self.polling.set(Shard::NOT_POLLING);
+                self.stats().tasks_panicked.add(1);
+                self.log_panic(slot, vtable, "-", &caught, "task ended");
+                self.end_task(slot, vtable);
+            } else {
+                self.lap.close_run();
+                self.actor_panicked(slot, vtable, caught);
+            }
+        });
+        self.end_long_turn(slot, vtable, class, self.now.get());
     }
 
     /// The class that a slot is queued in anew: that of its oldest message, where it is lower than
@@ -84,25 +179,20 @@ impl Shard {
 
     #[cold]
     fn log_stall(&self, slot: &Slot, vtable: &BodyVtable, used: Cycles) {
-        let message = self.running_message.get().filter(|_| vtable.poll.is_none());
+        let message = self.stall_watch.last_message();
         tracing::debug!(
             shard = self.id(),
             slot = slot.index,
             body = (vtable.name)(),
-            message = message.map_or("-", |m| (m.name)()),
+            message = message.map_or("-", |name| name()),
             held_us = self.time.to_ns(used) / 1000,
             "stall: a turn held the shard for too long"
         );
     }
 
+    /// Polls a task once; true when it may want another turn.
     #[inline(never)]
-    fn task_turn(
-        &self,
-        slot: &Slot,
-        vtable: &'static BodyVtable,
-        poll: unsafe fn(*mut ()) -> bool,
-        class: Class,
-    ) -> bool {
+    fn task_turn(&self, slot: &Slot, poll: unsafe fn(*mut ()) -> bool, class: Class) -> bool {
         if !slot.has(flag::WOKEN) {
             return false;
         }
@@ -112,23 +202,16 @@ impl Shard {
         let waited = now.wrapping_sub(slot.woken_at.get());
         let entry = self.kinds.of_poll(slot.kind.get());
         self.reached(class, entry, Cycles::from(waited) << WOKEN_UNIT);
-        self.note_run(slot, class, entry, 1);
-        let body = slot.body.get();
+        // Before it is polled: one that panics is charged too.
+        self.note_poll(slot, class, entry);
         // SAFETY: the slot holds a live task, which only this turn polls.
         let finished = unsafe {
             self.polling.set(task::polling(slot));
-            panics::catch(|| poll(body))
+            poll(slot.body.get())
         };
         self.polling.set(Shard::NOT_POLLING);
-        slot.unset(flag::RUNNING);
-        match finished {
-            Ok(false) if !slot.has(flag::STOPPING) => {}
-            Ok(_) => self.end_task(slot, vtable),
-            Err(caught) => {
-                self.stats().tasks_panicked.add(1);
-                self.log_panic(slot, vtable, "-", &caught, "task ended");
-                self.end_task(slot, vtable);
-            }
+        if finished {
+            slot.set(flag::STOPPING);
         }
         if self.port.doorbell.is_rung(Lane::Express) {
             self.mesh.drain(self, Lane::Express);
@@ -136,35 +219,12 @@ impl Shard {
         true
     }
 
-    /// True when the actor may have more to do.
-    fn actor_turn(
-        &self,
-        slot: &Slot,
-        vtable: &'static BodyVtable,
-        class: Class,
-        start: Cycles,
-    ) -> bool {
-        let handled = panics::catch(|| self.handle_messages(slot, class, start));
-        match handled {
-            Ok(more) if !slot.has(flag::STOPPING) => more,
-            Ok(_) => {
-                slot.unset(flag::RUNNING);
-                self.stop_actor(slot);
-                true
-            }
-            Err(caught) => {
-                self.actor_panicked(slot, vtable, caught);
-                true
-            }
-        }
-    }
-
     /// The next message of `slot` for a turn of `class`, most urgent lane first. A turn handles
     /// nothing less urgent than what it was picked for, so that each class pays for its own.
     #[inline(always)]
-    fn next_message(&self, slot: &Slot, class: Class) -> Option<EnvelopeId> {
+    fn next_message(&self, slot: &Slot, class: Class) -> Option<(EnvelopeId, &Envelope)> {
         if !slot.lanes[LANE_SYSTEM].is_empty() {
-            return slot.lanes[LANE_SYSTEM].pop(&self.envelopes);
+            return slot.lanes[LANE_SYSTEM].pop_envelope(&self.envelopes);
         }
         if slot.has(flag::SUSPENDED) || class == Class::System {
             return None;
@@ -175,75 +235,115 @@ impl Shard {
         }
     }
 
-    /// Handles messages until there are none, or the turn must end: true then.
-    #[inline(never)]
+    /// Handles messages until there are none, or the turn must end: true when there may be more.
+    ///
+    /// Most turns find one message. It takes a short way of its own; whatever else there is to do
+    /// is for [`Shard::handle_more`].
+    #[inline(always)]
     fn handle_messages(&self, slot: &Slot, class: Class, start: Cycles) -> bool {
-        let doorbell = &self.port.doorbell;
-        let budget = self.ready.quanta().turn[class as usize];
-        let mut until = None;
-        let mut more = class <= Class::High;
-        let mut run = RunLength::new(self, slot, class);
-        while let Some(id) = self.next_message(slot, class) {
-            let envelope = self.envelopes.get(id);
-            let Some(vtable) = envelope.vtable.get() else {
+        let Some((id, envelope)) = self.next_message(slot, class) else {
+            // What it was picked for is done; less urgent messages may wait.
+            return class <= Class::High;
+        };
+        let Some(vtable) = self.timely(id, envelope) else {
+            return self.handle_more(slot, class, start, None);
+        };
+        let kind = slot.kind.get();
+        let entry = self.kinds.of_message(kind, vtable);
+        self.reached(class, entry, start.saturating_sub(envelope.posted_at.get()));
+        self.open_run(slot, class, entry);
+        if self.handle_one(slot, vtable, id, envelope) {
+            return true;
+        }
+        if slot.is_without_messages() {
+            return false;
+        }
+        self.handle_more(slot, class, start, Some(vtable))
+    }
+
+    /// Handles what is left: further messages, of several types perhaps, under the clock. The turn
+    /// may have handled `one` already.
+    #[inline(never)]
+    fn handle_more(
+        &self,
+        slot: &Slot,
+        class: Class,
+        start: Cycles,
+        one: Option<&'static MessageVtable>,
+    ) -> bool {
+        let kind = slot.kind.get();
+        let mut pace = Pace::new(self.is_watched(slot), one);
+        if pace.handled >= pace.look_at && pace.is_over(self, slot, class) {
+            return true;
+        }
+        while let Some((id, envelope)) = self.next_message(slot, class) {
+            let Some(vtable) = self.timely(id, envelope) else {
                 continue;
             };
-            let posted_at = envelope.posted_at.get();
-            let stamp = envelope.stamp.get();
-            if stamp.deadline_us != 0 && self.is_late(posted_at, stamp.deadline_us) {
-                self.expire(id, vtable);
-                continue;
-            }
-            if !ptr::eq(run.vtable, vtable) {
-                run.note();
-                run.vtable = vtable;
-                run.entry = self.kinds.of_message(slot.kind.get(), vtable);
-                if run.handled == 0 {
-                    self.reached(class, run.entry, start.saturating_sub(posted_at));
+            if !ptr::eq(pace.last, vtable) {
+                let entry = self.kinds.of_message(kind, vtable);
+                if pace.last.is_null() {
+                    let waited = start.saturating_sub(envelope.posted_at.get());
+                    self.reached(class, entry, waited);
+                } else {
+                    self.lap.close_run();
                 }
+                pace.last = vtable;
+                self.open_run(slot, class, entry);
             }
-            self.running_message.set(Some(vtable));
-            self.stall_watch.message(vtable.name);
-            // Before it runs: one that panics is counted too.
-            run.handled += 1;
-            let body = slot.body.get();
-            if stamp.traced {
-                self.run_traced(slot, vtable, id);
-            } else {
-                // SAFETY: the slot holds a live actor of the type the vtable was made for (the
-                // typed address or the check on delivery saw to that) or the message is a signal,
-                // this turn is its only user, and the envelope has just been unlinked.
-                unsafe { (vtable.run)(body, id, slot, self) };
+            pace.handled += 1;
+            if self.handle_one(slot, vtable, id, envelope) {
+                return true;
             }
-            if doorbell.is_rung(Lane::Express) {
-                self.mesh.drain(self, Lane::Express);
-            }
-            if self.resched.get() || slot.has(flag::STOPPING) || run.handled >= TURN_MESSAGES {
-                more = true;
-                break;
-            }
-            if run.handled >= run.read_at && slot.wanted_class().is_some() {
-                let since = run.handled - run.noted;
-                run.note();
-                let now = self.time.cycles();
-                let used = self.read_lap(now) / u64::from(since.max(1));
-                let slow = used > self.thresholds.slow;
-                self.kinds.set_slow(slot.kind.get(), slow);
-                run.read_at = run.handled
-                    + match used {
-                        _ if slow => 1,
-                        _ if used > self.thresholds.brief => CLOCK_EVERY,
-                        _ => CLOCK_EVERY_BRIEF,
-                    };
-                // The budget counts from the first look at the clock: what was read before the turn
-                // may be a few short turns old.
-                if now >= *until.get_or_insert(now + budget) {
-                    more = true;
-                    break;
-                }
+            if pace.handled >= pace.look_at && pace.is_over(self, slot, class) {
+                return true;
             }
         }
-        more
+        class <= Class::High
+    }
+
+    /// Whether the clock is read after each message of this actor.
+    #[inline(always)]
+    fn is_watched(&self, slot: &Slot) -> bool {
+        self.lap.fine.get() || self.kinds.is_slow(slot.kind.get())
+    }
+
+    /// The vtable of a message that is worth handling; one that comes too late is given up.
+    #[inline(always)]
+    fn timely(&self, id: EnvelopeId, envelope: &Envelope) -> Option<&'static MessageVtable> {
+        let vtable = envelope.vtable.get()?;
+        let deadline_us = envelope.stamp.get().deadline_us;
+        if deadline_us != 0 && self.is_late(envelope.posted_at.get(), deadline_us) {
+            self.expire(id, vtable);
+            return None;
+        }
+        Some(vtable)
+    }
+
+    /// Handles one message of the open run; whether the turn must end with it.
+    #[inline(always)]
+    fn handle_one(
+        &self,
+        slot: &Slot,
+        vtable: &'static MessageVtable,
+        id: EnvelopeId,
+        envelope: &Envelope,
+    ) -> bool {
+        self.stall_watch.message(&vtable.name);
+        // Before it runs: one that panics is counted too.
+        self.lap.count(1);
+        if envelope.stamp.get().traced {
+            self.run_traced(slot, vtable, id);
+        } else {
+            // SAFETY: the slot holds a live actor of the type the vtable was made for (the typed
+            // address or the check on delivery saw to that) or the message is a signal, this turn
+            // is its only user, and the envelope has just been unlinked.
+            unsafe { (vtable.run)(slot.body.get(), id, slot, self) };
+        }
+        if self.port.doorbell.is_rung(Lane::Express) {
+            self.mesh.drain(self, Lane::Express);
+        }
+        self.resched.get() || slot.has(flag::STOPPING)
     }
 
     /// The first message of a turn, or the task, has waited so long. Looked at only when the clock
@@ -290,60 +390,58 @@ impl Shard {
     }
 }
 
-/// Messages of one type in a row, and when to look at the clock.
-struct RunLength<'a> {
-    shard: &'a Shard,
-    slot: &'a Slot,
-    class: Class,
-    vtable: *const MessageVtable,
-    entry: Entry,
-    /// Messages of this turn.
+/// How far a turn is, when it looks at the clock, and how long it may go on.
+struct Pace {
+    /// The type of the messages of the open run; null when there is none.
+    last: *const MessageVtable,
+    /// Messages handled.
     handled: u32,
-    /// How many of them were set aside.
-    postponed: u32,
-    /// How many of them the lap knows of.
-    noted: u32,
-    /// How many there are to be when the clock is read next.
+    /// How many there are to be when the clock is looked at next.
+    look_at: u32,
+    /// How many there were when it was read last.
     read_at: u32,
+    until: Option<Cycles>,
 }
 
-impl<'a> RunLength<'a> {
-    #[inline(always)]
-    fn new(shard: &'a Shard, slot: &'a Slot, class: Class) -> Self {
-        let slow = shard.kinds.is_slow(slot.kind.get()) || shard.lap.fine.get();
-        RunLength {
-            shard,
-            slot,
-            class,
-            vtable: ptr::null(),
-            entry: Entry::NONE,
-            handled: 0,
-            postponed: 0,
-            noted: 0,
-            read_at: if slow { 1 } else { CLOCK_EVERY },
+impl Pace {
+    /// Of a turn that has handled `one` message, or none yet.
+    fn new(watched: bool, one: Option<&'static MessageVtable>) -> Self {
+        Pace {
+            last: one.map_or(ptr::null(), ptr::from_ref),
+            handled: u32::from(one.is_some()),
+            look_at: if watched { 1 } else { CLOCK_EVERY },
+            read_at: 0,
+            until: None,
         }
     }
 
-    /// Notes the messages of one type in a row; those set aside do not count as handled.
-    #[inline(always)]
-    fn note(&mut self) {
-        if self.handled > self.noted {
-            let postponed = self.shard.set_aside.replace(0);
-            self.postponed += postponed;
-            let length = (self.handled - self.noted).saturating_sub(postponed);
-            self.shard
-                .note_run(self.slot, self.class, self.entry, length);
-            self.noted = self.handled;
+    /// Whether the turn must end here; reads the clock if there are more messages.
+    #[inline(never)]
+    fn is_over(&mut self, shard: &Shard, slot: &Slot, class: Class) -> bool {
+        if self.handled >= TURN_MESSAGES {
+            return true;
         }
-    }
-}
-
-impl Drop for RunLength<'_> {
-    /// The end of the turn, by a panic too.
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.note();
-        let handled = self.handled.saturating_sub(self.postponed);
-        self.shard.stats().messages.add(u64::from(handled));
+        if slot.wanted_class().is_none() {
+            return false;
+        }
+        let since = (self.handled - self.read_at).max(1);
+        self.read_at = self.handled;
+        let entry = shard.lap.close_run();
+        let now = shard.time.cycles();
+        let used = shard.read_lap(now) / u64::from(since);
+        shard.open_run(slot, class, entry);
+        let slow = used > shard.thresholds.slow;
+        shard.kinds.set_slow(slot.kind.get(), slow);
+        let next = self.handled
+            + match used {
+                _ if slow => 1,
+                _ if used > shard.thresholds.brief => CLOCK_EVERY,
+                _ => CLOCK_EVERY_BRIEF,
+            };
+        self.look_at = next.min(TURN_MESSAGES);
+        // The budget counts from the first look at the clock: what was read before the turn may be
+        // a few short turns old.
+        let budget = shard.ready.quanta().turn[class as usize];
+        now >= *self.until.get_or_insert(now + budget)
     }
 }

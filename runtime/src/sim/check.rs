@@ -160,7 +160,7 @@ pub(super) fn all(world: &World, shards: &[std::rc::Rc<Shard>]) {
         "panics of drops are caught where they happen",
         || format!("{stray} caught, {} wanted", world.drop_panics.get()),
     );
-    let handled = sum(|shard| shard.stats().messages.get());
+    let handled = sum(|shard| shard.messages_handled());
     let read = world.letters.read.get();
     world.expect(handled >= read, "what is handled is counted", || {
         format!("{read} messages were handled, {handled} were counted")

@@ -60,7 +60,7 @@ fn count(shard: &Shard, slot: &Slot, id: EnvelopeId) {
 /// The message is neither handled nor dropped.
 fn lose(shard: &Shard) {
     if let Some(slot) = full(shard)
-        && let Some(id) = shard.unqueue(slot, LANE_NORMAL)
+        && let Some((id, _)) = shard.unqueue(slot, LANE_NORMAL)
     {
         let used = shard.envelopes.get(id).vtable.get().map_or(0, |m| m.used);
         shard.envelopes.put(id, used);
@@ -69,7 +69,7 @@ fn lose(shard: &Shard) {
 
 fn swap(shard: &Shard) {
     if let Some(slot) = full(shard)
-        && let Some(id) = shard.unqueue(slot, LANE_NORMAL)
+        && let Some((id, _)) = shard.unqueue(slot, LANE_NORMAL)
     {
         slot.lanes[LANE_NORMAL].push(&shard.envelopes, id);
         count(shard, slot, id);

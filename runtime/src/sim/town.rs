@@ -125,7 +125,7 @@ impl Town {
                 .for_each(|workload| workload.finish(&world, &self.shards));
             self.check_quiet();
         }
-        let messages = |shard: &Rc<Shard>| shard.stats().messages.get();
+        let messages = |shard: &Rc<Shard>| shard.messages_handled();
         let messages = self.shards.iter().map(messages).sum();
         self.end();
         drop(workloads);

@@ -58,7 +58,7 @@ use self::signal::Claim;
 
 pub use self::report::{StallCounts, StallKind, StallReport};
 pub(crate) use self::signal::Sentry;
-pub(crate) use self::watch::Watch;
+pub(crate) use self::watch::{Name, Watch};
 pub(crate) use self::watchdog::Watchdog;
 
 /// What is reported.

@@ -11,14 +11,15 @@ use crate::clock::Cycles;
 /// Gives the name of a type: what is stored while a turn runs, and called only by who reads it.
 pub(crate) type Name = fn() -> &'static str;
 
-/// A [`Name`] or none, stored by one thread and read by any, also by a signal handler.
+/// The place of a [`Name`] or none, stored by one thread and read by any, also by a signal handler.
 #[derive(Default)]
-struct NameCell(AtomicPtr<()>);
+struct NameCell(AtomicPtr<Name>);
 
 impl NameCell {
     #[inline(always)]
-    fn set(&self, name: Name) {
-        self.0.store(name as *mut (), Ordering::Relaxed);
+    fn set(&self, name: &'static Name) {
+        self.0
+            .store(ptr::from_ref(name).cast_mut(), Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -26,13 +27,10 @@ impl NameCell {
         self.0.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Option<Name> {
-        let name = self.0.load(Ordering::Relaxed);
-        if name.is_null() {
-            return None;
-        }
-        // SAFETY: what is not null was a `Name` when `set` stored it, and functions stay.
-        Some(unsafe { std::mem::transmute::<*mut (), Name>(name) })
+    #[inline(always)]
+    fn get(&self) -> Option<&'static Name> {
+        // SAFETY: what is not null was a `&'static Name` when `set` stored it.
+        unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 }
 
@@ -45,9 +43,9 @@ pub(crate) struct Turn {
     /// Index of the slot, or [`Watch::NO_SLOT`].
     pub(crate) slot: u32,
     /// Name of the actor's or the task's type.
-    pub(crate) body: Option<Name>,
+    pub(crate) body: Option<&'static Name>,
     /// Name of the type of the message under way.
-    pub(crate) message: Option<Name>,
+    pub(crate) message: Option<&'static Name>,
 }
 
 /// One shard's window. Its first fields fill one cache line, which only the shard writes: that is
@@ -100,7 +98,7 @@ impl Watch {
     /// A turn begins; only the shard's thread calls this. Costs a load and four plain stores to one
     /// cache line, and at most once in a threshold's time a system call.
     #[inline(always)]
-    pub(crate) fn begin(&self, start: Cycles, slot: u32, body: Name) {
+    pub(crate) fn begin(&self, start: Cycles, slot: u32, body: &'static Name) {
         if self.alarm.is_due(start) {
             self.alarm.put_off(start);
         }
@@ -113,8 +111,28 @@ impl Watch {
 
     /// The turn goes on with a message of the type that `name` names.
     #[inline(always)]
-    pub(crate) fn message(&self, name: Name) {
+    pub(crate) fn message(&self, name: &'static Name) {
         self.message.set(name);
+    }
+
+    /// The type of message that the shard's thread runs, or ran last in this turn.
+    pub(crate) fn last_message(&self) -> Option<&'static Name> {
+        self.message.get()
+    }
+
+    /// The same, taken away while something else of the turn runs; [`Watch::give_message`] is next.
+    pub(crate) fn take_message(&self) -> Option<&'static Name> {
+        let message = self.message.get();
+        self.message.clear();
+        message
+    }
+
+    /// The turn goes on with what [`Watch::take_message`] took away.
+    pub(crate) fn give_message(&self, message: Option<&'static Name>) {
+        match message {
+            Some(name) => self.message.set(name),
+            None => self.message.clear(),
+        }
     }
 
     /// The turn has ended.
@@ -149,17 +167,20 @@ mod tests {
     fn a_turn_is_seen_from_its_begin_to_its_end() {
         let watch = Watch::new(Ring::new());
         assert!(watch.turn().is_none());
-        watch.begin(1001, 7, || "Actor");
+        const ACTOR: Name = || "Actor";
+        const MESSAGE: Name = || "Message";
+        const TASK: Name = || "Task";
+        watch.begin(1001, 7, &ACTOR);
         let seen = watch.turn().unwrap();
         assert_eq!((seen.since, seen.slot), (1001, 7));
         assert!(seen.message.is_none());
         assert_eq!(seen.body.map(|name| name()), Some("Actor"));
-        watch.message(|| "Message");
+        watch.message(&MESSAGE);
         let name = watch.turn().unwrap().message.unwrap();
         assert_eq!(name(), "Message");
         watch.end();
         assert!(watch.turn().is_none());
-        watch.begin(2001, 8, || "Task");
+        watch.begin(2001, 8, &TASK);
         assert!(
             watch.turn().unwrap().message.is_none(),
             "not the one before"

@@ -28,6 +28,12 @@ pub struct CpuFacts {
     pub boost: Option<bool>,
     /// Idle states of CPU 0, shallowest first.
     pub idle_states: Vec<IdleState>,
+    /// How long a guest polls before it halts, in nanoseconds; absent without haltpoll.
+    pub haltpoll_ns: Option<u64>,
+    /// How often cores were throttled for heat since boot; absent where that is not counted.
+    pub throttle_count: Option<u64>,
+    /// Whether corrected errors are ignored (`ignore_ce`); absent without machine checks.
+    pub ignore_corrected_errors: Option<u64>,
 }
 
 /// The clocks of a host.
@@ -69,8 +75,31 @@ impl CpuFacts {
             governors: governors(probe),
             boost: boost(probe.root()),
             idle_states: idle_states(probe.root()),
+            haltpoll_ns: number(
+                probe.root(),
+                "/sys/module/haltpoll/parameters/guest_halt_poll_ns",
+            ),
+            throttle_count: throttle_count(probe.root()),
+            ignore_corrected_errors: number(
+                probe.root(),
+                "/sys/devices/system/machinecheck/machinecheck0/ignore_ce",
+            ),
         }
     }
+}
+
+/// What many kinds of host lack is no gap worth a note.
+fn number(root: &Root, path: &str) -> Option<u64> {
+    root.text(path).ok()?.parse().ok()
+}
+
+fn throttle_count(root: &Root) -> Option<u64> {
+    const CPUS: &str = "/sys/devices/system/cpu";
+    let counts = root.names(CPUS).into_iter().filter_map(|cpu| {
+        let path = format!("{CPUS}/{cpu}/thermal_throttle/core_throttle_count");
+        number(root, &path)
+    });
+    counts.reduce(u64::saturating_add)
 }
 
 const CLOCKSOURCE: &str = "/sys/devices/system/clocksource/clocksource0";

@@ -40,6 +40,11 @@ impl CpuList {
         Self(&self.0 & &other.0)
     }
 
+    /// The CPUs of this list that are not in the other.
+    pub fn difference(&self, other: &Self) -> Self {
+        Self(&self.0 - &other.0)
+    }
+
     /// The CPUs of either.
     pub fn union(&self, other: &Self) -> Self {
         Self(&self.0 | &other.0)
@@ -122,6 +127,23 @@ impl From<CpuList> for String {
     }
 }
 
+/// The CPUs in a hexadecimal mask such as `ff,ffffffff`.
+pub(crate) fn cpu_mask(text: &str) -> Option<CpuList> {
+    let words: Option<Vec<u32>> = text
+        .trim()
+        .split(',')
+        .map(|word| u32::from_str_radix(word, 16).ok())
+        .collect();
+    let words = words.filter(|words| words.len() <= CPU_ID_MAX as usize / 32 + 1)?;
+    let bases = (0u32..).step_by(32);
+    let cpus = words.iter().rev().zip(bases).flat_map(|(&word, base)| {
+        (0..32)
+            .filter(move |bit| word >> bit & 1 == 1)
+            .map(move |bit| base + bit)
+    });
+    Some(cpus.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +183,17 @@ mod tests {
         ] {
             let error = text.parse::<CpuList>().unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn reads_masks_of_any_length() {
+        let mask = |text| cpu_mask(text).map(|cpus| cpus.to_string());
+        assert_eq!(mask("f").as_deref(), Some("0-3"));
+        assert_eq!(mask("00000001,80000000\n").as_deref(), Some("31-32"));
+        assert_eq!(mask("0").as_deref(), Some(""));
+        for text in ["", "x", "1ffffffff", "1,,1", &"0,".repeat(999)] {
+            assert_eq!(cpu_mask(text), None, "{text:?}");
         }
     }
 

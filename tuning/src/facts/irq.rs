@@ -1,12 +1,70 @@
-//! Interrupts.
+//! Interrupts, and where they and the kernel's deferred work may run.
 
 use std::collections::BTreeMap;
 
-use super::root::Root;
+use serde::{Deserialize, Serialize};
+
+use super::cpu_list::{CpuList, cpu_mask};
+use super::root::{Probe, Root};
+
+/// Where interrupts and deferred work may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IrqFacts {
+    /// The CPUs to which each interrupt of a device goes.
+    pub affinities: BTreeMap<u32, CpuList>,
+    /// The CPUs to which those of later devices will go.
+    pub default_cpus: Option<CpuList>,
+    /// The CPUs of work queues that are bound to none.
+    pub workqueue_cpus: Option<CpuList>,
+    /// Whether irqbalance runs; absent where no other process can be seen.
+    pub irqbalance: Option<bool>,
+}
+
+impl IrqFacts {
+    pub(super) fn read(probe: &Probe<'_>) -> Self {
+        Self {
+            affinities: affinities(probe.root()),
+            default_cpus: probe.with("/proc/irq/default_smp_affinity", cpu_mask),
+            workqueue_cpus: probe.with("/sys/devices/virtual/workqueue/cpumask", cpu_mask),
+            irqbalance: irqbalance(probe.root()),
+        }
+    }
+}
+
+/// Only interrupts that somebody handles: those have a folder of the handler's name.
+fn affinities(root: &Root) -> BTreeMap<u32, CpuList> {
+    const IRQS: &str = "/proc/irq";
+    let affinity = |name: String| {
+        let number = name.parse().ok()?;
+        let folder = format!("{IRQS}/{name}");
+        let names = root.names(&folder);
+        names
+            .iter()
+            .find(|name| root.is_folder(&format!("{folder}/{name}")))?;
+        let read = |file: &str| root.text(&format!("{folder}/{file}")).ok()?.parse().ok();
+        let effective = read("effective_affinity_list").filter(|cpus: &CpuList| !cpus.is_empty());
+        Some((number, effective.or_else(|| read("smp_affinity_list"))?))
+    };
+    root.names(IRQS).into_iter().filter_map(affinity).collect()
+}
+
+fn irqbalance(root: &Root) -> Option<bool> {
+    let names = root.names("/proc");
+    let pids = names.iter().filter(|name| name.parse::<u32>().is_ok());
+    let mut commands = pids.filter_map(|pid| root.text(&format!("/proc/{pid}/comm")).ok());
+    let first = commands.next()?;
+    Some(first == "irqbalance" || commands.any(|name| name == "irqbalance"))
+}
 
 /// Interrupts that each online CPU of this host has taken since boot (`/proc/interrupts`).
 pub fn interrupts() -> Option<BTreeMap<u32, u64>> {
     totals(&Root::host().text("/proc/interrupts").ok()?)
+}
+
+/// Soft interrupts that each CPU of this host has run since boot (`/proc/softirqs`).
+pub fn softirqs() -> Option<BTreeMap<u32, u64>> {
+    totals(&Root::host().text("/proc/softirqs").ok()?)
 }
 
 /// Columns are CPUs, named in the first line; `ERR` and `MIS` count for the host as a whole.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu_list::CpuList;
 use super::field;
 use super::root::Probe;
 
@@ -27,6 +28,12 @@ pub struct KernelFacts {
     pub timer_migration: Option<u64>,
     /// `kernel.nmi_watchdog`.
     pub nmi_watchdog: Option<u64>,
+    /// The CPUs that the lockup watchdog looks after (`kernel.watchdog_cpumask`).
+    pub watchdog_cpus: Option<CpuList>,
+    /// `kernel.sched_rt_runtime_us`; -1 for no limit.
+    pub rt_runtime_us: Option<i64>,
+    /// `kernel.perf_event_paranoid`.
+    pub perf_event_paranoid: Option<i64>,
 }
 
 impl KernelFacts {
@@ -44,6 +51,9 @@ impl KernelFacts {
             numa_balancing: probe.value("/proc/sys/kernel/numa_balancing"),
             timer_migration: probe.value("/proc/sys/kernel/timer_migration"),
             nmi_watchdog: probe.value("/proc/sys/kernel/nmi_watchdog"),
+            watchdog_cpus: probe.value("/proc/sys/kernel/watchdog_cpumask"),
+            rt_runtime_us: probe.value("/proc/sys/kernel/sched_rt_runtime_us"),
+            perf_event_paranoid: probe.value("/proc/sys/kernel/perf_event_paranoid"),
         }
     }
 

@@ -23,6 +23,8 @@ pub struct LimitFacts {
     pub cap_ipc_lock: Option<bool>,
     /// Whether this process has CAP_SYS_ADMIN, which `io_uring_disabled=1` spares.
     pub cap_sys_admin: Option<bool>,
+    /// How much sooner or later than others this process is killed when memory runs out.
+    pub oom_score_adj: Option<i64>,
 }
 
 /// A soft limit, in force, and the hard limit up to which we may raise it.
@@ -85,6 +87,7 @@ impl LimitFacts {
             file_max: probe.value("/proc/sys/fs/file-max"),
             cap_ipc_lock: capable(CAP_IPC_LOCK),
             cap_sys_admin: capable(CAP_SYS_ADMIN),
+            oom_score_adj: probe.value("/proc/self/oom_score_adj"),
         }
     }
 }

@@ -4,10 +4,12 @@
 //! it stand cheap single readings for whoever measures: [`process`], [`net::sockstat`],
 //! [`interrupts`], [`steal`]. Whatever cannot be read is `None`, and [`Facts::gaps`] says why.
 
+pub mod block;
 pub mod cgroup;
 pub mod cpu;
 mod cpu_list;
-mod irq;
+mod identity;
+pub mod irq;
 pub mod kernel;
 pub mod limits;
 pub mod memory;
@@ -23,10 +25,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::cpu_list::{CpuList, CpuListError};
-pub use self::irq::interrupts;
+pub use self::identity::Identity;
+pub use self::irq::{interrupts, softirqs};
 pub use self::pressure::{CpuTicks, steal};
 pub use self::root::{Gap, Root};
 pub use self::topology::{Cpu, Topology};
+
+pub(crate) use self::cpu_list::cpu_mask;
 
 use self::root::Probe;
 
@@ -50,6 +55,10 @@ pub struct Facts {
     pub cgroup: cgroup::CgroupFacts,
     /// Contention, as seen from inside.
     pub pressure: pressure::PressureFacts,
+    /// Where interrupts and deferred work may run.
+    pub irq: irq::IrqFacts,
+    /// NVMe disks.
+    pub block: Vec<block::BlockFacts>,
     /// Files that gave no fact, and why.
     pub gaps: BTreeMap<String, Gap>,
 }
@@ -72,6 +81,8 @@ impl Facts {
             virt: virt::VirtFacts::read(root),
             cgroup: cgroup::CgroupFacts::read(root),
             pressure: pressure::PressureFacts::read(&probe),
+            irq: irq::IrqFacts::read(&probe),
+            block: block::disks(root),
             gaps: probe.into_gaps(),
         }
     }
@@ -86,7 +97,7 @@ fn field<'t>(text: &'t str, key: &str, separator: char) -> Option<&'t str> {
 }
 
 /// The choice that sysfs marks in `always [madvise] never`.
-fn chosen(text: &str) -> Option<String> {
+pub(crate) fn chosen(text: &str) -> Option<String> {
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())
 }

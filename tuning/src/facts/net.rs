@@ -20,6 +20,8 @@ pub struct NetFacts {
     pub conntrack_count: Option<u64>,
     /// Connections that it can hold.
     pub conntrack_max: Option<u64>,
+    /// How long a socket polls its queue (`net.core.busy_poll`), in microseconds.
+    pub busy_poll_us: Option<u64>,
 }
 
 /// An inclusive range of ports.
@@ -61,6 +63,7 @@ impl NetFacts {
             tcp_mem_pages: probe.with(&ipv4("tcp_mem"), numbers),
             conntrack_count: conntrack("count"),
             conntrack_max: conntrack("max"),
+            busy_poll_us: probe.value("/proc/sys/net/core/busy_poll"),
         }
     }
 }

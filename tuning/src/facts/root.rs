@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 /// No file that we read is larger: `/proc/interrupts` of a host with 512 CPUs is 2 MiB.
@@ -32,14 +34,24 @@ impl Root {
         self.0 == Path::new("/")
     }
 
-    fn resolve(&self, path: &str) -> PathBuf {
+    /// The directory itself.
+    pub(crate) fn top(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where `path`, which is ours and not the kernel's, stands.
+    pub fn resolve(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))
     }
 
     /// The text of `path`, lossily decoded, without the newline at its end.
     pub(crate) fn text(&self, path: &str) -> Result<String, Gap> {
         let mut bytes = Vec::new();
-        fs::File::open(self.resolve(path))
+        fs::File::options()
+            .read(true)
+            // A pipe in place of a file must not stop us for ever.
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(self.resolve(path))
             .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes))
             .map_err(Gap::from)?;
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
@@ -62,6 +74,10 @@ impl Root {
     pub(crate) fn link(&self, path: &str) -> Option<String> {
         let target = fs::read_link(self.resolve(path)).ok()?;
         Some(target.to_str()?.to_owned())
+    }
+
+    pub(crate) fn is_folder(&self, path: &str) -> bool {
+        self.resolve(path).is_dir()
     }
 
     pub(crate) fn exists(&self, path: &str) -> bool {

@@ -1,6 +1,6 @@
 //! The clock that every deadline and every latency figure rests on.
 
-use super::{Scope, Setting, Severity, Want};
+use super::{Change, Scope, Setting, Severity, Target, Want};
 
 pub(super) static SETTINGS: &[Setting] = &[Setting {
     id: "clock.source",
@@ -13,6 +13,16 @@ pub(super) static SETTINGS: &[Setting] = &[Setting {
              among available_clocksource; else find in the kernel log why the TSC was rejected",
     risk: "a TSC that is not steady makes wrong time",
     reboot: false,
+    change: Change::Files(&[Target::word(
+        "/sys/devices/system/clocksource/clocksource0/current_clocksource",
+        |at| {
+            let available = &at.facts.cpu.clock.available;
+            let mut wanted = clocks_in_vdso(available).iter();
+            wanted
+                .find(|&&clock| available.iter().any(|name| name == clock))
+                .map(|&clock| clock.to_owned())
+        },
+    )]),
     absent: None,
     read: |at| at.facts.cpu.clock.current.clone().into(),
     want: |at| Want::OneOf(clocks_in_vdso(&at.facts.cpu.clock.available)),

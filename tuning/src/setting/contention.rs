@@ -1,6 +1,6 @@
 //! CPU time that others took: no switch, but what a measurement is worth depends on it.
 
-use super::{Scope, Setting, Severity, Value, Want};
+use super::{Change, Scope, Setting, Severity, Value, Want};
 
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
@@ -12,6 +12,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "move to a host with whole, pinned CPUs; a measurement made meanwhile is void",
         risk: "cost",
         reboot: false,
+        change: Change::Person,
         absent: None,
         read: |at| {
             let earlier = at.options.earlier.as_deref().map(|facts| &facts.pressure);
@@ -32,6 +33,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "stop other work on these CPUs and wait ten seconds",
         risk: "none",
         reboot: false,
+        change: Change::Person,
         absent: Some(
             "this kernel does not account pressure (psi=1 on its command line turns it on)",
         ),

@@ -1,6 +1,6 @@
 //! Which CPUs the shards get, and who else runs there.
 
-use super::{Reading, Scope, Setting, Severity, Want};
+use super::{Change, Reading, Scope, Setting, Severity, Want, to};
 
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
@@ -13,6 +13,7 @@ pub(super) static SETTINGS: &[Setting] = &[
                  CPUAffinity=) or the cpuset (AllowedCPUs=, docker run --cpuset-cpus)",
         risk: "none",
         reboot: false,
+        change: Change::Person,
         absent: None,
         read: |at| some_cpus(at.facts.cpu.topology.allowed.len()),
         want: |at| Want::AtLeast(at.shard_count.into()),
@@ -27,6 +28,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "start with fewer shards (--shards): leave one online CPU per NUMA node free",
         risk: "fewer shards",
         reboot: false,
+        change: Change::Person,
         absent: None,
         read: |at| match at.facts.cpu.topology.online.len() {
             0 => Reading::Absent,
@@ -45,6 +47,7 @@ pub(super) static SETTINGS: &[Setting] = &[
                  and give whole CPUs instead (AllowedCPUs=, --cpuset-cpus, static CPU manager)",
         risk: "neighbours can no longer count on the rest",
         reboot: false,
+        change: Change::unit(|_| to("CPUQuota=")),
         absent: Some("no control group rules CPU time here"),
         read: |at| {
             let quota = at.facts.cgroup.cpu_quota;
@@ -63,6 +66,7 @@ pub(super) static SETTINGS: &[Setting] = &[
                  echo off > /sys/devices/system/cpu/smt/control",
         risk: "off halves the CPUs of the whole host",
         reboot: false,
+        change: Change::Person,
         absent: None,
         read: |at| match at.facts.cpu.topology.allowed_cores() {
             cores if cores == 0 || at.facts.cpu.topology.smt_active() => some_cpus(cores),
@@ -80,6 +84,7 @@ pub(super) static SETTINGS: &[Setting] = &[
                  `isolated` to its cpuset.cpus.partition",
         risk: "all other work piles up on the housekeeping CPUs",
         reboot: false,
+        change: Change::Person,
         absent: None,
         read: |at| {
             let topology = &at.facts.cpu.topology;

@@ -1,6 +1,6 @@
 //! What the process may hold: descriptors and locked memory.
 
-use super::{Reading, Scope, Setting, Severity, Value, Want};
+use super::{Change, Reading, Scope, Setting, Severity, Value, Want, to};
 use crate::check::Context;
 
 /// What one executor locks for its ring and its registered buffers.
@@ -8,6 +8,9 @@ const MEMLOCK_BYTES_PER_SHARD: u64 = 512 << 10;
 
 /// Descriptors that a node needs beside its connections: rings, timers, listeners, files.
 const NOFILE_OWN: u64 = 1_024;
+
+/// What a unit is given at least: a descriptor costs nothing until it is open.
+const NOFILE_ROUND: u64 = 1 << 20;
 
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
@@ -20,6 +23,10 @@ pub(super) static SETTINGS: &[Setting] = &[
                  or start with fewer connections",
         risk: "none",
         reboot: false,
+        change: Change::unit(|at| {
+            let wanted = at.options.connection_count_max.saturating_add(NOFILE_OWN);
+            Some(format!("LimitNOFILE={}", wanted.max(NOFILE_ROUND)))
+        }),
         absent: None,
         // The node raises the soft limit itself.
         read: |at| {
@@ -44,6 +51,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "LimitMEMLOCK=infinity in the unit; docker run --ulimit memlock=-1",
         risk: "none",
         reboot: false,
+        change: Change::unit(|_| to("LimitMEMLOCK=infinity")),
         absent: None,
         read: memlock,
         want: |at| {

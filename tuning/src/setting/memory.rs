@@ -1,6 +1,6 @@
 //! Memory management that runs when nobody asked for it.
 
-use super::{Reading, Scope, Setting, Severity, Value, Want};
+use super::{Change, Reading, Scope, Setting, Severity, Target, Value, Want, to};
 
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
@@ -12,6 +12,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
         risk: "programs that relied on huge pages miss the TLB more often",
         reboot: false,
+        change: Change::Files(&[Target::word(
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+            |_| to("madvise"),
+        )]),
         absent: Some("this kernel was built without transparent huge pages"),
         read: |at| at.facts.memory.thp.clone().into(),
         want: |_| Want::OneOf(&["madvise", "never"]),
@@ -25,6 +29,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "echo defer+madvise > /sys/kernel/mm/transparent_hugepage/defrag",
         risk: "fewer huge pages on fragmented memory",
         reboot: false,
+        change: Change::Files(&[Target::word(
+            "/sys/kernel/mm/transparent_hugepage/defrag",
+            |_| to("defer+madvise"),
+        )]),
         absent: Some("this kernel was built without transparent huge pages"),
         read: |at| at.facts.memory.thp_defrag.clone().into(),
         want: |_| Want::OneOf(&["madvise", "defer+madvise", "defer", "never"]),
@@ -38,6 +46,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "sysctl -w vm.zone_reclaim_mode=0",
         risk: "low",
         reboot: false,
+        change: Change::Files(&[Target::word("/proc/sys/vm/zone_reclaim_mode", |_| to("0"))]),
         absent: Some("this kernel was built without NUMA"),
         read: |at| at.facts.memory.zone_reclaim_mode.into(),
         want: |_| Want::Exactly(Value::Count(0)),
@@ -51,6 +60,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "sysctl -w vm.compaction_proactiveness=0",
         risk: "huge pages become rarer over time",
         reboot: false,
+        change: Change::Files(&[Target::word(
+            "/proc/sys/vm/compaction_proactiveness",
+            |_| to("0"),
+        )]),
         absent: Some("this kernel has no proactive compaction"),
         read: |at| at.facts.memory.compaction_proactiveness.into(),
         want: |_| Want::Exactly(Value::Count(0)),
@@ -64,6 +77,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "echo 2 > /sys/kernel/mm/ksm/run, then 0",
         risk: "merged pages take their memory back",
         reboot: false,
+        change: Change::Files(&[Target::word("/sys/kernel/mm/ksm/run", |_| to("0"))]),
         absent: Some("this kernel was built without same-page merging"),
         read: |at| at.facts.memory.ksm_run.into(),
         want: |_| Want::Exactly(Value::Count(0)),
@@ -77,6 +91,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "sysctl -w vm.swappiness=1, and MemorySwapMax=0 in the node's slice",
         risk: "memory runs out sooner",
         reboot: false,
+        change: Change::Files(&[Target::word("/proc/sys/vm/swappiness", |_| to("1"))]),
         absent: None,
         read: |at| match at.facts.memory.swap_bytes {
             Some(0) => Reading::Moot("no swap"),
@@ -93,6 +108,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "sysctl -w vm.stat_interval=10",
         risk: "memory statistics are up to 10 s old",
         reboot: false,
+        change: Change::Files(&[Target::word("/proc/sys/vm/stat_interval", |_| to("10"))]),
         absent: None,
         read: |at| at.facts.memory.stat_interval_s.into(),
         want: |_| Want::AtLeast(Value::Count(10)),

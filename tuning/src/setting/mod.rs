@@ -3,9 +3,13 @@
 //! A setting is data: what it is for, how to read it from [`Facts`](crate::Facts), what it should
 //! be. [`crate::check()`] is the one place that compares.
 
+pub(crate) mod change;
 mod clock;
 mod contention;
 mod cpu;
+mod experiment;
+mod information;
+mod interrupts;
 mod limits;
 mod memory;
 mod net;
@@ -16,6 +20,8 @@ mod value;
 
 use serde::{Deserialize, Serialize};
 
+use self::change::to;
+pub use self::change::{Answer, Change, Form, Target};
 pub use self::value::{Reading, Value, Want};
 
 use crate::check::Context;
@@ -40,6 +46,8 @@ pub struct Setting {
     pub risk: &'static str,
     /// Whether it takes a reboot.
     pub reboot: bool,
+    /// How it is put right.
+    pub change: Change,
     /// What it means when the kernel has no such switch; without it that counts as missing.
     pub absent: Option<&'static str>,
     /// Reads it.
@@ -60,6 +68,10 @@ pub enum Severity {
     Measurement,
     /// A node is better with it.
     Advised,
+    /// It may help; measure with and without it.
+    Experiment,
+    /// It explains figures; nothing is asked of it.
+    Information,
 }
 
 /// The kinds of host on which a setting is ours to change.
@@ -106,8 +118,11 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
         power::SETTINGS,
         net::SETTINGS,
         sched::SETTINGS,
+        interrupts::SETTINGS,
         memory::SETTINGS,
         contention::SETTINGS,
+        information::SETTINGS,
+        experiment::SETTINGS,
     ]
     .into_iter()
     .flatten()

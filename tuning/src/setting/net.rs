@@ -1,6 +1,8 @@
 //! TCP: queues in front of accept, memory behind the sockets, ports and tracking on the load side.
 
-use super::{Scope, Setting, Severity, Value, Want};
+use crate::check::Context;
+
+use super::{Change, Scope, Setting, Severity, Target, Value, Want, to};
 
 /// Ports are 16 bits, and the lowest thousand are reserved.
 const PORT_COUNT_MAX: u64 = 60_000;
@@ -16,6 +18,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "sysctl -w net.core.somaxconn=4096 (docker run --sysctl net.core.somaxconn=4096)",
         risk: "low: memory of waiting connections",
         reboot: false,
+        change: Change::Files(&[Target::word("/proc/sys/net/core/somaxconn", |_| to("4096"))]),
         absent: None,
         read: |at| at.facts.net.somaxconn.into(),
         want: |_| Want::AtLeast(Value::Count(4096)),
@@ -30,6 +33,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "sysctl -w net.ipv4.tcp_max_syn_backlog=4096 (docker run --sysctl likewise)",
         risk: "low: memory of half-open connections",
         reboot: false,
+        change: Change::Files(&[Target::word(
+            "/proc/sys/net/ipv4/tcp_max_syn_backlog",
+            |_| to("4096"),
+        )]),
         absent: None,
         read: |at| at.facts.net.tcp_max_syn_backlog.into(),
         want: |_| Want::AtLeast(Value::Count(4096)),
@@ -43,6 +50,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "sysctl -w net.ipv4.tcp_mem=\"LOW PRESSURE MAX\" in pages, MAX at least 3 % of RAM",
         risk: "that much RAM may be held by sockets",
         reboot: false,
+        change: Change::Files(&[Target::word("/proc/sys/net/ipv4/tcp_mem", tcp_mem_pages)]),
         absent: Some("the setting belongs to the host's network namespace"),
         read: |at| {
             let pages = at.facts.net.tcp_mem_pages.map(|[_, _, most]| most);
@@ -66,6 +74,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"",
         risk: "low: a service that binds late may find its port taken",
         reboot: false,
+        change: Change::Files(&[Target::word(
+            "/proc/sys/net/ipv4/ip_local_port_range",
+            |_| to("1024 65535"),
+        )]),
         absent: None,
         read: |at| at.facts.net.port_range.map(|range| range.len()).into(),
         want: |at| {
@@ -84,6 +96,14 @@ pub(super) static SETTINGS: &[Setting] = &[
                  notrack rule",
         risk: "low: 320 B a connection",
         reboot: false,
+        change: Change::Files(&[Target::word(
+            "/proc/sys/net/netfilter/nf_conntrack_max",
+            |at| {
+                let held = at.facts.net.conntrack_count.unwrap_or(0);
+                let wanted = at.options.connection_count_max.saturating_mul(2);
+                Some(wanted.saturating_add(held).max(262_144).to_string())
+            },
+        )]),
         absent: Some("connection tracking is not loaded"),
         read: |at| {
             let held = at.facts.net.conntrack_count.unwrap_or(0);
@@ -101,3 +121,9 @@ pub(super) static SETTINGS: &[Setting] = &[
         },
     },
 ];
+
+/// Low, pressure and most: half, three quarters and all of 3 % of memory.
+fn tcp_mem_pages(at: &Context<'_>) -> Option<String> {
+    let pages = at.facts.memory.total_bytes? / 100 * 3 / at.facts.memory.page_bytes.max(1) + 1;
+    Some(format!("{} {} {pages}", pages / 2, pages / 4 * 3))
+}

@@ -1,6 +1,6 @@
 //! Power management: what a core saves while idle it pays for when work arrives.
 
-use super::{Reading, Scope, Setting, Severity, Value, Want};
+use super::{Change, Reading, Scope, Setting, Severity, Target, Value, Want, to};
 use crate::check::Context;
 
 /// Leaving the first halt state takes about a microsecond, the deeper ones tens to hundreds.
@@ -17,6 +17,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "echo performance | tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
         risk: "power and heat",
         reboot: false,
+        change: Change::Files(&[Target::word(
+            "/sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
+            |_| to("performance"),
+        )]),
         absent: Some("no cpufreq driver: the firmware sets the frequency"),
         read: governors,
         want: |_| Want::OneOf(&["performance"]),
@@ -31,6 +35,7 @@ pub(super) static SETTINGS: &[Setting] = &[
                  does it for all idle states)",
         risk: "power and heat; neighbouring cores boost less",
         reboot: false,
+        change: Change::Person,
         absent: Some("no cpuidle driver: idle CPUs only halt"),
         read: |at| {
             let enabled = at

@@ -1,6 +1,6 @@
 //! Whether the kernel has the io_uring that shards stand on.
 
-use super::{Reading, Scope, Setting, Severity, Value, Want};
+use super::{Change, Reading, Scope, Setting, Severity, Target, Value, Want, to};
 use crate::check::Context;
 use crate::facts::virt::HostKind;
 
@@ -15,6 +15,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         remedy: "install kernel 6.1 or later",
         risk: "a new kernel",
         reboot: true,
+        change: Change::Person,
         absent: None,
         read: |at| at.facts.kernel.version().into(),
         want: |_| Want::AtLeast(Value::Version(6, 1)),
@@ -29,6 +30,9 @@ pub(super) static SETTINGS: &[Setting] = &[
                  container also allow io_uring_setup, _enter and _register in its seccomp profile",
         risk: "widens the kernel's attack surface",
         reboot: false,
+        change: Change::Files(&[Target::word("/proc/sys/kernel/io_uring_disabled", |_| {
+            to("0")
+        })]),
         absent: None,
         read: allowed,
         want: |at| match at.facts.limits.cap_sys_admin {

@@ -8,6 +8,8 @@ use std::mem::discriminant;
 pub enum Value {
     /// A plain number; `u64::MAX` stands for no limit.
     Count(u64),
+    /// A plain number that may be below zero.
+    Signed(i64),
     /// Bytes; `u64::MAX` stands for no limit.
     Bytes(u64),
     /// A time in microseconds.
@@ -50,6 +52,7 @@ impl fmt::Display for Value {
         match self {
             Self::Count(u64::MAX) | Self::Bytes(u64::MAX) => f.write_str("unlimited"),
             Self::Count(count) => write!(f, "{count}"),
+            Self::Signed(number) => write!(f, "{number}"),
             Self::Bytes(bytes) => match UNITS.iter().find(|(unit, _)| bytes >= unit) {
                 // Limits and pools are round numbers; a tenth tells when one is not.
                 Some((unit, name)) if bytes % unit == 0 => write!(f, "{} {name}", bytes / unit),

@@ -26,7 +26,10 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn empty() -> Self {
         let host = Self {
-            dir: TempDir::new().unwrap(),
+            // In memory where there is such a folder: journals are flushed thousands of times.
+            dir: TempDir::new_in("/dev/shm")
+                .or_else(|_| TempDir::new())
+                .unwrap(),
         };
         fs::create_dir(host.path().join("proc")).unwrap();
         host
@@ -77,6 +80,20 @@ impl Host {
             true => fs::remove_dir_all(path).unwrap(),
             false => fs::remove_file(path).unwrap(),
         }
+    }
+
+    /// Puts a pipe in place of a file: nobody writes to it, and nobody reads from it.
+    pub(crate) fn pipe(&self, path: &str) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        self.remove(path);
+        mknodat(
+            CWD,
+            self.place(path),
+            FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
     }
 
     fn place(&self, path: &str) -> PathBuf {
