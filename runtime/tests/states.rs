@@ -143,7 +143,7 @@ fn postponed_messages_come_first_and_in_their_order() {
         door.cast(Enter(2)).unwrap();
         door.cast(Vip(10)).unwrap();
         door.cast(Vip(11)).unwrap();
-        assert_eq!(inside(door).await, []);
+        assert_eq!(inside(door).await, [0; 0]);
         sleep(Duration::from_millis(1)).await;
         assert_eq!(stat(0, |s| s.messages_postponed.get()), 4);
         door.cast(Enter(3)).unwrap();
@@ -165,7 +165,7 @@ fn a_second_state_postpones_again_without_changing_the_order() {
         }
         door.call(Close, SECOND).await.unwrap();
         door.call(Close, SECOND).await.unwrap();
-        assert_eq!(inside(door).await, []);
+        assert_eq!(inside(door).await, [0; 0]);
         door.cast(Enter(3)).unwrap();
         door.call(Open, SECOND).await.unwrap();
         sleep(Duration::from_millis(1)).await;
@@ -181,7 +181,7 @@ fn postponed_messages_fill_the_mailbox() {
             refusing.cast(Enter(n)).unwrap();
         }
         sleep(Duration::from_millis(1)).await;
-        assert_eq!(inside(refusing).await, []);
+        assert_eq!(inside(refusing).await, [0; 0]);
         refusing.cast(Enter(3)).unwrap();
         assert!(matches!(refusing.cast(Enter(4)), Err(SendError::Full(_))));
         refusing.cast(Open).unwrap();
@@ -252,7 +252,7 @@ fn a_time_out_that_waits_in_the_mailbox_ends_with_its_state() {
         door.cast(Hold(20)).unwrap();
         door.cast(Close).unwrap();
         sleep(Duration::from_millis(40)).await;
-        assert_eq!(door.call(Timeouts, SECOND).await.unwrap(), []);
+        assert_eq!(door.call(Timeouts, SECOND).await.unwrap(), [0; 0]);
         assert_eq!(stat(0, |s| s.state_timeouts_void.get()), 1);
         // Likewise when it is set anew, and the new one is kept.
         door.cast(Arm(2, 2)).unwrap();
