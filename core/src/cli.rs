@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Serve(Serve),
     #[command(flatten)]
     Remote(Remote),
-    /// Print every limit of the node and of the client: unit, default, range, and what happens there.
+    /// Print every limit of node and client: unit, default, range, and what happens there.
     Limits {
         /// As JSON.
         #[arg(long)]

@@ -166,7 +166,10 @@ fn tell(event: Event) {
             );
         }
         Event::Log { level, data } => eprintln!("{}", plain(&format!("{level} {data}"))),
-        other => eprintln!("{}", plain(&format!("{other:?}"))),
+        Event::ListChanged(list) => eprintln!("{} changed", plain(&list)),
+        Event::Updated(uri) => eprintln!("{} was updated", plain(&uri)),
+        // Nothing else is for people.
+        _ => {}
     }
 }
 

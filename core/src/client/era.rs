@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::error::ClientError;
@@ -113,7 +114,7 @@ impl Client {
         self.notify("notifications/initialized", &Value::Null)
             .await?;
         if options.told.is_some() || !options.handlers.is_empty() {
-            self.open_stream();
+            self.open_stream().await;
         }
         if let Some(level) = options.log_level.as_ref().filter(|_| logs) {
             let params = json!({"level": level});
@@ -123,10 +124,14 @@ impl Client {
         Ok(())
     }
 
-    fn open_stream(&self) {
+    async fn open_stream(&self) {
         if let Transport::Http(http) = &self.transport {
-            let stream = tokio::spawn(http.clone().stream(self.peer.clone()));
+            let (sender, open) = oneshot::channel();
+            let stream = tokio::spawn(http.clone().stream(self.peer.clone(), sender));
             *lock(&self.stream) = Some(stream);
+            let time = Duration::from_millis(self.peer.options.limits.stream_open_ms);
+            // A server that opens it late is not waited for.
+            let _ = timeout(time, open).await;
         }
     }
 

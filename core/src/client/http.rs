@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::error::ClientError;
@@ -296,9 +297,13 @@ impl Http {
         }
     }
 
-    /// The session's own stream, for as long as the server keeps it up.
-    pub(crate) async fn stream(self: Arc<Self>, peer: Arc<Peer>) {
-        if let Ok(events) = self.get(None).await {
+    /// The session's own stream, for as long as the server keeps it up; `open` hears when the
+    /// server has answered.
+    pub(crate) async fn stream(self: Arc<Self>, peer: Arc<Peer>, open: oneshot::Sender<()>) {
+        let events = self.get(None).await;
+        // Whoever no longer waits has gone on without the stream.
+        let _ = open.send(());
+        if let Ok(events) = events {
             // Its end is no error: it says only that nothing more comes unasked.
             let _ = self.follow(&peer, events, None).await;
         }

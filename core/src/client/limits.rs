@@ -12,6 +12,8 @@ limits! {
     excerpt_bytes: usize, Bytes = KIB, 0..=1_048_576, "the rest is not read";
     /// Time to connect to a server.
     connect_ms: u64, Millis = 10 * SECOND, 1..=HOUR, "the request fails";
+    /// Time that a new session waits for its stream to open, so that no question gets lost.
+    stream_open_ms: u64, Millis = 500, 0..=HOUR, "requests go on beside it";
     /// Time that a child process may take to answer the question whether it is modern.
     probe_ms: u64, Millis = 10 * SECOND, 1..=HOUR, "it is taken for legacy";
     /// Time that a server may be silent about a request; its progress starts it again.

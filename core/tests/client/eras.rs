@@ -200,8 +200,6 @@ fn changes_are_told_in_both_eras() {
                 ..Listen::default()
             };
             let _listening = client.listen(&to).await.expect("a subscription");
-            // The stream of a legacy session opens beside the requests.
-            tokio::time::sleep(Duration::from_millis(200)).await;
             let late = Features::new().tool("late", "Came late", |NoArguments {}| "late");
             node.server().add(late).expect("a new tool");
             told.wait_for(&Event::ListChanged("tools".to_owned())).await;
