@@ -288,6 +288,8 @@ impl Http {
                         let retry = events.retry;
                         events = again;
                         events.retry = retry;
+                        // A stream that waits for nothing in particular may well be silent.
+                        tries = if id.is_some() { tries } else { 0 };
                         break;
                     }
                     Err(ClientError::Unreachable(_) | ClientError::Closed) => {}

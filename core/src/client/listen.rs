@@ -32,6 +32,16 @@ pub struct Listen {
 #[derive(Debug)]
 pub struct Listening(Option<JoinHandle<ClientError>>);
 
+impl Listening {
+    /// Waits until the subscription has broken off for good, and says why.
+    pub async fn ended(&mut self) -> ClientError {
+        match &mut self.0 {
+            Some(task) => task.await.unwrap_or(ClientError::Closed),
+            None => std::future::pending().await,
+        }
+    }
+}
+
 impl Drop for Listening {
     fn drop(&mut self) {
         if let Some(task) = &self.0 {

@@ -1,5 +1,6 @@
 //! What a client and a node do together, in both eras.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use ninefold::mcp::{Era, Version};
 use ninefold::{Features, NoArguments};
 use serde_json::{Map, Value, json};
 
-use crate::node::{ERAS, Local, options};
+use crate::node::{CUT_OFF, ERAS, Local, options};
 
 /// What a client was told.
 #[derive(Clone, Default)]
@@ -226,4 +227,23 @@ fn a_session_that_has_ended_is_opened_again_once() {
             .expect("a sum");
         assert_eq!(sum["content"][0]["text"], "3");
     });
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_is_cancelled() {
+    let node = Local::start();
+    for (n, era) in ERAS.into_iter().enumerate() {
+        let client = node.connect(options(era));
+        client.run(async |client| {
+            let call = client.call("ticks", json!({"count": 1000, "ms": 20}));
+            let cut = tokio::time::timeout(Duration::from_millis(200), call).await;
+            assert!(cut.is_err(), "{cut:?}");
+            let start = Instant::now();
+            while CUT_OFF.load(Ordering::SeqCst) <= n {
+                assert!(start.elapsed() < Duration::from_secs(10), "{era:?} goes on");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            client.ping().await.expect("a sign of life");
+        });
+    }
 }

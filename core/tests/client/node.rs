@@ -1,6 +1,7 @@
 //! A node in this process, with features that talk.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use ninefold::client::{Blocking, EraChoice, Options, Target};
@@ -14,6 +15,18 @@ use serde_json::json;
 pub(crate) struct Local {
     node: Node,
     server: Server,
+}
+
+/// Calls of `ticks` that were not let come to their end.
+pub(crate) static CUT_OFF: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a call that is dropped while it runs.
+struct CutOff(bool);
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        CUT_OFF.fetch_add(usize::from(self.0), Ordering::SeqCst);
+    }
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -43,10 +56,13 @@ impl Local {
                 "ticks",
                 "Tells of each tick",
                 |Ticks { count, ms }, to: Context| async move {
+                    // Those with fewer ticks are other tests'.
+                    let mut cut_off = CutOff(count == 1000);
                     for n in 1..=count {
                         to.progress(n.into(), Some(count.into()), None);
                         sleep(Duration::from_millis(ms)).await;
                     }
+                    cut_off.0 = false;
                     format!("{count} ticks")
                 },
             )
