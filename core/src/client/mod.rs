@@ -3,6 +3,16 @@
 //! [`Client`] is for programs on tokio; [`Blocking`] brings a runtime of its own and is for those
 //! that are not. Neither belongs on a shard.
 //!
+//! ```no_run
+//! use ninefold::client::{Blocking, Options};
+//! use serde_json::json;
+//!
+//! let target = "http://127.0.0.1:8080/mcp".parse()?;
+//! let client = Blocking::connect(&target, Options::new("mine", "1.0.0"))?;
+//! let sum = client.run(async |it| it.call("add", json!({"a": 40, "b": 2})).await)?;
+//! # Ok::<(), ninefold::client::ClientError>(())
+//! ```
+//!
 //! [`Client::request`] is the way of every request: `params` and `http` say what it looks like,
 //! `peer` waits for what comes back, `era` has begun the conversation. Results are the server's
 //! JSON; what a server may send, and how long it may take, is bounded by [`limits::Limits`].

@@ -108,6 +108,22 @@ fn nobody_at_the_address_is_unreachable() {
 }
 
 #[test]
+fn a_server_that_speaks_no_tls_is_unreachable_by_https() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let secure = url(listener.local_addr().expect("an address")).replace("http:", "https:");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // A client that has heard enough closes.
+            let _ = stream
+                .expect("a connection")
+                .write_all(b"220 mail.example\r\n");
+        }
+    });
+    let error = fails(&secure.parse().expect("a target"), options(EraChoice::Auto));
+    assert!(matches!(error, ClientError::Unreachable(_)), "{error:?}");
+}
+
+#[test]
 fn what_is_no_answer_is_a_typed_error() {
     let long = format!("data: {}\n\n", "x".repeat(10_000));
     let half = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
