@@ -9,7 +9,7 @@ limits! {
     /// Bytes of one message: a JSON body, an event of a stream, a line of a child's output.
     message_bytes: usize, Bytes = 16 * MIB, 1024..=1024 * 1024 * 1024, "the request fails";
     /// Bytes that are kept of an answer that is no message, for its error.
-    excerpt_bytes: usize, Bytes = KIB, 0..=1_048_576, "the rest is not read";
+    excerpt_bytes: usize, Bytes = KIB, 0..=1_048_576, "the rest is not shown";
     /// Time to connect to a server.
     connect_ms: u64, Millis = 10 * SECOND, 1..=HOUR, "the request fails";
     /// Time that a new session waits for its stream to open, so that no question gets lost.

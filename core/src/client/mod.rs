@@ -186,6 +186,18 @@ impl Drop for Client {
 mod tests {
     use super::*;
 
+    /// Tasks of a runtime with many threads may share a client; that this compiles is the test.
+    #[test]
+    fn a_client_can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>(_: Option<&T>) {}
+        fn sent<T: Send>(_: Option<T>) {}
+        shared::<Client>(None);
+        let call = |client: &'static Client| client.call("any", Value::Null);
+        sent(None::<&'static Client>.map(call));
+        let target = Target::Command(Vec::new());
+        sent(Some(Client::connect(&target, Options::new("test", "1"))));
+    }
+
     #[test]
     fn targets_are_urls_or_commands() {
         let url: Target = "http://localhost:1/mcp".parse().unwrap();
