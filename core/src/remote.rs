@@ -67,7 +67,7 @@ pub(crate) struct Server {
     /// Where the server is: its URL, or in one argument the command that starts it.
     #[arg(value_name = "URL-OR-COMMAND")]
     target: Target,
-    /// Print JSON: what the server answered, on one line.
+    /// Print JSON: what the server answered, or its error under `error`, on one line.
     #[arg(long)]
     json: bool,
     /// How the protocol's era is chosen.
@@ -211,6 +211,18 @@ pub(crate) fn run(command: &Remote) -> ExitCode {
         }
         Err(error) => {
             eprintln!("ninefold: {}", plain(&error.to_string()));
+            if let (
+                true,
+                ClientError::Rpc {
+                    code,
+                    message,
+                    data,
+                },
+            ) = (server.json, &error)
+            {
+                let error = json!({"code": code, "message": message, "data": data});
+                println!("{}", json!({"error": error}));
+            }
             ExitCode::from(match error {
                 ClientError::Option(_) => 2,
                 ClientError::Rpc { .. } => 3,

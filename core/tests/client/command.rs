@@ -84,4 +84,7 @@ fn exit_codes_say_what_went_wrong() {
         assert_eq!(code, Some(wanted), "{arguments:?}: {out}{errors}");
         assert!(wanted == 4 || !errors.is_empty(), "{arguments:?}");
     }
+    let (_, out, _) = ninefold(&["call", &url, "absent", "--json"]);
+    let error: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(error["error"]["code"], -32602, "{out}");
 }
