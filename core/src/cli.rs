@@ -9,6 +9,8 @@ use ninefold_runtime::Placement;
 use ninefold_runtime::limits::SHARDS_MAX;
 use tracing_subscriber::EnvFilter;
 
+use crate::remote::Remote;
+
 /// An MCP node on pinned shards: both protocol eras on one endpoint.
 #[derive(Debug, Parser)]
 #[command(name = "ninefold", version, propagate_version = true, after_help = EXAMPLES)]
@@ -24,15 +26,20 @@ Examples:
   taskset -c 2-5 ninefold serve                   use these CPUs: one for control, three for shards
   ninefold serve --shards 2 --placement 4,6       put two shards on CPUs 4 and 6
   curl -s localhost:9090/health                   ask the control plane how the shards are
+  ninefold list http://localhost:8080/mcp         list what a server offers
+  ninefold call 'npx -y SERVER' TOOL '{\"a\": 1}'   start a server, call one of its tools
   ninefold limits                                 print every limit and what happens there
 
-Exit codes: 0 served and stopped; 1 could not start; 2 usage; 130 stopped by a second signal.";
+Exit codes of serve: 0 served and stopped; 1 could not start; 2 usage; 130 stopped by a second
+signal. Those of call, list, read, prompt and ping are in their --help.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve MCP over HTTP until SIGTERM or SIGINT, then drain.
     Serve(Serve),
-    /// Print every limit of the node: unit, default, range, and what happens there.
+    #[command(flatten)]
+    Remote(Remote),
+    /// Print every limit of node and client: unit, default, range, and what happens there.
     Limits {
         /// As JSON.
         #[arg(long)]

@@ -26,6 +26,7 @@ mod admin;
 pub mod ask;
 mod catalog;
 mod changes;
+pub mod client;
 mod completion;
 pub mod content;
 pub mod context;

@@ -46,9 +46,10 @@ pub struct OutOfRange {
 }
 
 macro_rules! limits {
-    ($($(#[$doc:meta])+ $name:ident: $kind:ty, $unit:ident = $default:expr,
+    ({$(#[$whose:meta])+}
+     $($(#[$doc:meta])+ $name:ident: $kind:ty, $unit:ident = $default:expr,
         $min:literal..=$max:expr, $beyond:literal;)+) => {
-        /// The limits of one node, by name; durations are in milliseconds.
+        $(#[$whose])+
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Limits { $($(#[$doc])+ pub $name: $kind,)+ }
 
@@ -63,12 +64,27 @@ macro_rules! limits {
             pub fn each(&self, f: &mut dyn FnMut(&'static str, u64)) {
                 $(f(stringify!($name), self.$name as u64);)+
             }
+
+            /// Checks each value against its range in [`TABLE`]; the error names the first that
+            /// lies outside.
+            pub fn validate(&self) -> Result<(), $crate::limits::OutOfRange> {
+                let mut rows = TABLE.iter();
+                let mut bad = None;
+                self.each(&mut |name, found| {
+                    if let Some(&$crate::limits::Limit { min, max, .. }) = rows.next()
+                        && !(min..=max).contains(&found)
+                    {
+                        bad.get_or_insert($crate::limits::OutOfRange { name, min, max, found });
+                    }
+                });
+                bad.map_or(Ok(()), Err)
+            }
         }
 
-        /// Every limit of the node.
-        pub const TABLE: &[Limit] = &[$(Limit {
+        /// Every limit of [`Limits`].
+        pub const TABLE: &[$crate::limits::Limit] = &[$($crate::limits::Limit {
             name: stringify!($name),
-            unit: Unit::$unit,
+            unit: $crate::limits::Unit::$unit,
             default: $default as u64,
             min: $min,
             max: $max,
@@ -77,12 +93,17 @@ macro_rules! limits {
     };
 }
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
-const SECOND: u64 = 1000;
-const HOUR: u64 = 3600 * SECOND;
+pub(crate) use limits;
+
+pub(crate) const KIB: usize = 1024;
+pub(crate) const MIB: usize = 1024 * KIB;
+pub(crate) const SECOND: u64 = 1000;
+pub(crate) const HOUR: u64 = 3600 * SECOND;
 
 limits! {
+    {
+        /// The limits of one node, by name; durations are in milliseconds.
+    }
     /// Bytes of a request line, its CRLF included.
     request_line_bytes: usize, Bytes = 8 * KIB, 256..=64 * 1024, "414 and close";
     /// Bytes of a request head, request line included.
@@ -166,28 +187,6 @@ limits! {
     sleep_tool_ms: u64, Millis = 30 * SECOND, 1..=HOUR, "tool result with isError";
     /// Most rounds of the builtin tool `hash`.
     hash_tool_rounds: u64, Count = 10_000_000, 1..=1_000_000_000, "tool result with isError";
-}
-
-impl Limits {
-    /// Checks each value against its range in [`TABLE`]; the error names the first that lies
-    /// outside.
-    pub fn validate(&self) -> Result<(), OutOfRange> {
-        let mut rows = TABLE.iter();
-        let mut bad = None;
-        self.each(&mut |name, found| {
-            if let Some(&Limit { min, max, .. }) = rows.next()
-                && !(min..=max).contains(&found)
-            {
-                bad.get_or_insert(OutOfRange {
-                    name,
-                    min,
-                    max,
-                    found,
-                });
-            }
-        });
-        bad.map_or(Ok(()), Err)
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod cli;
 mod fixtures;
+mod remote;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, Fixtures, LogFormat, Serve};
-use ninefold::{Node, Server, limits};
+use ninefold::{Node, Server, client, limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             );
             Ok(())
         }
+        Command::Remote(command) => return remote::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -122,28 +124,28 @@ fn start_logging(options: &Serve) {
 }
 
 fn print_limits(json: bool) {
+    let node = limits::TABLE.iter().map(|l| (l.name.to_owned(), l));
+    let client = client::limits::TABLE.iter();
+    let client = client.map(|l| (format!("client.{}", l.name), l));
+    let rows: Vec<_> = node.chain(client).collect();
     if json {
-        let rows: Vec<_> = limits::TABLE
-            .iter()
-            .map(|l| {
-                serde_json::json!({
-                    "name": l.name, "unit": format!("{:?}", l.unit), "default": l.default,
-                    "min": l.min, "max": l.max, "beyond": l.beyond,
-                })
+        let rows = rows.iter().map(|(name, l)| {
+            serde_json::json!({
+                "name": name, "unit": format!("{:?}", l.unit), "default": l.default,
+                "min": l.min, "max": l.max, "beyond": l.beyond,
             })
-            .collect();
-        println!("{}", serde_json::Value::from(rows));
+        });
+        println!("{}", rows.collect::<serde_json::Value>());
         return;
     }
     println!(
         "{:28} {:>12} {:>8}  {:24} BEYOND",
         "LIMIT", "DEFAULT", "UNIT", "RANGE"
     );
-    for l in limits::TABLE {
+    for (name, l) in rows {
         let range = format!("{}..={}", l.min, l.max);
         println!(
-            "{:28} {:>12} {:>8}  {range:24} {}",
-            l.name,
+            "{name:28} {:>12} {:>8}  {range:24} {}",
             l.default,
             format!("{:?}", l.unit),
             l.beyond

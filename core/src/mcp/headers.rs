@@ -100,9 +100,9 @@ fn equal(argument: Value<'_>, text: &[u8]) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mirrored {
     /// Name of the header, in lower case.
-    header: String,
+    pub(crate) header: String,
     /// Members from the arguments down to the one that is mirrored.
-    path: Vec<String>,
+    pub(crate) path: Vec<String>,
 }
 
 /// The arguments that `schema` wants mirrored (`x-mcp-header`); the error says what is wrong with
@@ -173,6 +173,18 @@ fn decode(value: &[u8]) -> Result<Cow<'_, [u8]>, RpcError> {
     }
 }
 
+/// The header value that says `text`: literal where that is possible.
+pub(crate) fn encode(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let edge = |at: Option<&u8>| matches!(at, Some(b' ' | b'\t'));
+    let plain = bytes.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    let sentinel = bytes.starts_with(PREFIX) && bytes.ends_with(SUFFIX);
+    if plain && !sentinel && !edge(bytes.first()) && !edge(bytes.last()) {
+        return text.into();
+    }
+    format!("=?base64?{}?=", STANDARD.encode(text)).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +213,23 @@ mod tests {
         assert!(check("SGVsbG8=", "SGVsbG8="));
         assert!(check("=?base64?SGVsbG8=", "=?base64?SGVsbG8="));
         assert!(check("SGVsbG8=?=", "SGVsbG8=?="));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for text in [
+            "",
+            "echo",
+            "a b",
+            " a",
+            "a\t",
+            "é\n",
+            "=?base64?SGVsbG8=?=",
+            "=?base64?",
+        ] {
+            assert!(check(&encode(text), text), "{text:?}");
+        }
+        assert_eq!(encode("a b"), "a b");
     }
 
     #[test]

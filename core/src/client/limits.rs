@@ -1,0 +1,60 @@
+//! Every limit of a client: what it takes from a server, and how long it waits.
+
+use crate::limits::{HOUR, KIB, MIB, SECOND, limits};
+
+limits! {
+    {
+        /// The limits of one client, by name; durations are in milliseconds.
+    }
+    /// Bytes of one message: a JSON body, an event of a stream, a line of a child's output.
+    message_bytes: usize, Bytes = 16 * MIB, 1024..=1024 * 1024 * 1024, "the request fails";
+    /// Bytes that are kept of an answer that is no message, for its error.
+    excerpt_bytes: usize, Bytes = KIB, 0..=1_048_576, "the rest is not shown";
+    /// Time to connect to a server.
+    connect_ms: u64, Millis = 10 * SECOND, 1..=HOUR, "the request fails";
+    /// Time that a new session waits for its stream to open, so that no question gets lost.
+    stream_open_ms: u64, Millis = 500, 0..=HOUR, "requests go on beside it";
+    /// Time that a child process may take to answer the question whether it is modern.
+    probe_ms: u64, Millis = 10 * SECOND, 1..=HOUR, "it is taken for legacy";
+    /// Time that a server may be silent about a request; its progress starts it again.
+    request_ms: u64, Millis = 60 * SECOND, 1..=24 * HOUR, "the request fails and is cancelled";
+    /// Time of a request, whatever its progress.
+    request_total_ms: u64, Millis = 600 * SECOND, 1..=24 * HOUR,
+        "the request fails and is cancelled";
+    /// Time that a handler here may take to answer a question of the server.
+    answer_ms: u64, Millis = 300 * SECOND, 1..=24 * HOUR, "the server gets -32603";
+    /// Time that a cancellation, the end of a session and a child's end may take.
+    goodbye_ms: u64, Millis = 2 * SECOND, 1..=HOUR, "given up; a child is killed";
+    /// Questions of a server that are answered at a time.
+    questions_count: usize, Count = 16, 1..=1024, "the server gets -32603";
+    /// Rounds of one request of the modern era.
+    round_count: usize, Count = 10, 1..=1000, "the request fails";
+    /// Pages of one list.
+    page_count: usize, Count = 1000, 1..=1_000_000, "the request fails";
+    /// Entries of one list.
+    entry_count: usize, Count = 100_000, 1..=10_000_000, "the request fails";
+    /// Times in a row that a stream which ended is opened again.
+    reconnect_count: usize, Count = 5, 0..=1000, "the stream counts as closed";
+    /// Time until a stream is opened again, where the server names none.
+    retry_ms: u64, Millis = SECOND, 1..=HOUR, "opened again";
+    /// Longest time until a stream is opened again that a server can name.
+    retry_max_ms: u64, Millis = 60 * SECOND, 1..=HOUR, "opened after this time";
+    /// Lines of a child's output in a row that are no JSON.
+    stray_line_count: usize, Count = 100, 0..=1_000_000, "the child counts as broken";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_lie_in_their_ranges_and_names_say_their_unit() {
+        assert_eq!(Limits::default().validate(), Ok(()));
+        for row in TABLE {
+            let unit = format!("{:?}", row.unit)
+                .to_lowercase()
+                .replace("millis", "ms");
+            assert!(row.name.ends_with(&unit), "{}", row.name);
+        }
+    }
+}
