@@ -356,7 +356,7 @@ pub async fn migrate<A: Actor + Send>(
 mod tests {
     use super::super::forward::Mark;
     use super::*;
-    use crate::actor::{Handler, spawn_actor};
+    use crate::actor::{Handler, Signal, spawn_actor};
     use crate::{Config, Runtime};
 
     #[derive(Default)]
@@ -413,5 +413,41 @@ mod tests {
             listener.call(Word(6), Duration::from_secs(5)).await.ok()
         });
         assert_eq!(heard.unwrap(), Some((0..7).collect()));
+    }
+
+    #[test]
+    fn a_kill_that_overtakes_an_actor_waits_for_it() {
+        let config = Config {
+            shards: Some(1),
+            ..Config::default()
+        };
+        let runtime = Runtime::start(&config).unwrap();
+        let lives =
+            |id: ActorId| Shard::with(|shard| shard.slots.get(id.key()).is_some()).unwrap_or(false);
+        let seen = runtime.handle().run_on(0, move || async move {
+            let new = Shard::with(|shard| {
+                let new = reserve::<Listener>(shard, SpawnOptions::default()).unwrap();
+                shard.signal(new, Signal::Kill);
+                new
+            })
+            .unwrap();
+            sleep(Duration::from_millis(5)).await;
+            let reserved = lives(new);
+            Shard::with(|shard| {
+                shard.arrive(Package {
+                    to: new,
+                    body: Box::new(|slot| slot.install(Listener::default())),
+                    lanes: [Vec::new(), Vec::new(), Vec::new()],
+                    postponed: [Vec::new(), Vec::new()],
+                    watching: Vec::new(),
+                    incarnation: 0,
+                    former: Vec::new(),
+                    cpu: 0,
+                });
+            });
+            sleep(Duration::from_millis(5)).await;
+            (reserved, lives(new))
+        });
+        assert_eq!(seen.unwrap(), (true, false));
     }
 }

@@ -320,7 +320,8 @@ impl Shard {
         if std::ptr::eq(slot, self.running.get()) {
             return;
         }
-        if slot.has(flag::SUSPENDED) && class != Class::System {
+        if slot.has(flag::SUSPENDED) && (class != Class::System || slot.has(flag::ARRIVING)) {
+            // What comes before an actor that is on its way waits for it, signals too.
             if slot.has(flag::MOVED) {
                 self.forward(slot, usize::from(class != Class::High));
             }

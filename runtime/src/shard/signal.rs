@@ -12,11 +12,13 @@ use super::Shard;
 impl Shard {
     /// Sends a signal to an actor, wherever it is.
     pub(crate) fn signal(&self, to: ActorId, signal: Signal) {
+        // The control plane is a runtime of its own, with a shard 0 and actors of the same numbers.
+        let here = to.runtime == self.runtime_id();
+        if !here || usize::from(to.shard) >= self.shared().ports.len() {
+            return self.bounce(to, signal);
+        }
         if to.shard == self.id() {
             return self.deliver_signal(to.key(), signal);
-        }
-        if usize::from(to.shard) >= self.shared().ports.len() {
-            return self.bounce(to, signal);
         }
         let head = MessageHead {
             vtable: SIGNAL,

@@ -99,7 +99,7 @@ impl Shard {
     /// The end of a turn after which the actor stops, or the task has finished.
     #[cold]
     fn last_turn(&self, slot: &Slot, vtable: &'static BodyVtable, class: Class, start: Cycles) {
-        self.end_running(slot, vtable, || {
+        self.end_running(slot, || {
             if vtable.poll.is_some() {
                 self.end_task(slot, vtable);
             } else {
@@ -110,16 +110,14 @@ impl Shard {
     }
 
     /// Ends what runs in `slot`, as part of its turn; a supervisor may restart it in place.
-    fn end_running(&self, slot: &Slot, vtable: &'static BodyVtable, end: impl FnOnce()) {
-        let generation = slot.generation.get();
+    fn end_running(&self, slot: &Slot, end: impl FnOnce()) {
         slot.unset(flag::RUNNING);
         end();
         self.stall_watch.end();
         self.running.set(ptr::null());
-        if slot.generation.get() == generation
-            && vtable.poll.is_none()
-            && let Some(next) = slot.wanted_class()
-        {
+        // A restarted actor, or what has begun in the freed slot meanwhile: until now it was taken
+        // for running, so that nothing has queued it.
+        if let Some(next) = slot.wanted_class() {
             self.link_again(slot, next);
         }
     }
@@ -137,7 +135,7 @@ impl Shard {
             );
         };
         let class = self.running_class.get();
-        self.end_running(slot, vtable, || {
+        self.end_running(slot, || {
             if vtable.poll.is_some() {
                 self.polling.set(Shard::NOT_POLLING);
                 self.stats().tasks_panicked.add(1);

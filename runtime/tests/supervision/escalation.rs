@@ -2,7 +2,7 @@
 
 use ninefold_runtime::{
     Address, CallError, ExitReason, Intensity, Restart, SendError, SpawnOptions, Strategy,
-    Supervisor,
+    Supervisor, spawn_local,
 };
 
 use crate::probe::{Add, Boom, Log, Look, Probe, SECONDS, at_most, probes, shared, until, watch};
@@ -90,6 +90,25 @@ fn the_root_gives_up_and_everybody_is_told() {
         );
         assert!(matches!(outer.cast(Add(1)), Err(SendError::Closed(_))));
         assert_eq!((root.count(), inner.count()), (0, 0));
+    });
+}
+
+#[test]
+fn what_begins_where_the_last_child_has_just_ended_runs() {
+    on_shards(1, || async {
+        let (log, noted) = (Log::default(), Log::default());
+        let note = noted.clone();
+        let root = Supervisor::builder("root")
+            .intensity(at_most(0))
+            .on_give_up(move |_| {
+                // It gets the slot of the child, whose turn is not over yet.
+                spawn_local(async move { note.note("told".to_owned()) }).unwrap();
+            })
+            .build()
+            .unwrap();
+        let [only] = probes(&root, &log, [1]);
+        fail(&only).await;
+        until("the task has run", || noted.len() == 1).await;
     });
 }
 
