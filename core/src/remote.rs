@@ -186,6 +186,19 @@ fn plain(text: &str) -> String {
     plain
 }
 
+/// JSON as a terminal may see it: the control characters that JSON lets through are spelt out. They
+/// stand within strings only.
+fn printable(json: &Value) -> String {
+    let mut printable = String::new();
+    for c in json.to_string().chars() {
+        match c {
+            c if c.is_control() => printable.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => printable.push(c),
+        }
+    }
+    printable
+}
+
 /// Runs a command to its exit code.
 pub(crate) fn run(command: &Remote) -> ExitCode {
     let server = match command {
@@ -204,7 +217,7 @@ pub(crate) fn run(command: &Remote) -> ExitCode {
         Ok(result) => {
             let failed = result["isError"] == json!(true);
             match server.json {
-                true => println!("{result}"),
+                true => println!("{}", printable(&result)),
                 false => print(command, &result),
             }
             ExitCode::from(if failed { 4 } else { 0 })
@@ -221,7 +234,7 @@ pub(crate) fn run(command: &Remote) -> ExitCode {
             ) = (server.json, &error)
             {
                 let error = json!({"code": code, "message": message, "data": data});
-                println!("{}", json!({"error": error}));
+                println!("{}", printable(&json!({"error": error})));
             }
             ExitCode::from(match error {
                 ClientError::Option(_) => 2,

@@ -419,7 +419,11 @@ impl Talk {
             Some(answer) => Poll::Ready(answer.clone()),
             None => Poll::Pending,
         });
-        serde_json::from_value(answer.await).map_err(|error| AskError::Malformed(error.to_string()))
+        serde_json::from_value(answer.await).map_err(|error| {
+            // Asked again, it waits for a better one.
+            self.answers.borrow_mut().remove(key);
+            AskError::Malformed(error.to_string())
+        })
     }
 
     async fn ask_on_stream<T: DeserializeOwned>(

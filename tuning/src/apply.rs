@@ -192,13 +192,25 @@ pub(crate) enum Holds {
     Wrote,
     /// Something else.
     Other(String),
-    /// It cannot be read.
+    /// It is not there any more.
     Gone(String),
+    /// It is there, and cannot be read.
+    Unreadable(String),
+}
+
+/// Whether the file, or the device behind it, has vanished.
+fn is_gone(error: &io::Error) -> bool {
+    let no_device = Some(rustix::io::Errno::NODEV.raw_os_error());
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    ) || error.raw_os_error() == no_device
 }
 
 pub(crate) fn holds(pen: &dyn Pen, entry: &Entry) -> Holds {
     match pen.read(&entry.path) {
-        Err(error) => Holds::Gone(error.to_string()),
+        Err(error) if is_gone(&error) => Holds::Gone(error.to_string()),
+        Err(error) => Holds::Unreadable(error.to_string()),
         Ok(bytes) if bytes == entry.prior.as_slice() => Holds::Prior,
         Ok(bytes) => {
             let found = entry.form.canonical(&String::from_utf8_lossy(&bytes));
@@ -219,7 +231,7 @@ pub(crate) fn put_back(pen: &dyn Pen, entry: &Entry) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", entry.path))?;
     match holds(pen, entry) {
         Holds::Prior => Ok(()),
-        Holds::Gone(why) => Err(format!("{}: {why}", entry.path)),
+        Holds::Gone(why) | Holds::Unreadable(why) => Err(format!("{}: {why}", entry.path)),
         Holds::Wrote => Err(format!("{} still holds {:?}", entry.path, entry.wrote)),
         Holds::Other(found) if found == entry.form.canonical(&prior) => Ok(()),
         Holds::Other(found) => Err(format!("{} holds {found:?} instead", entry.path)),

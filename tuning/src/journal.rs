@@ -2,10 +2,11 @@
 //! write. Whatever happens afterwards, `revert` finds here what was there before.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Identity;
@@ -183,6 +184,27 @@ pub struct Store {
     _lock: File,
 }
 
+/// No link is followed, and no pipe waited for.
+const NO_LINK: i32 = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .bits()
+    .cast_signed();
+/// Largest journal that is read: far beyond what 50 settings fill.
+const JOURNAL_BYTES_MAX: u64 = 16 << 20;
+
+fn read_journal(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(NO_LINK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("no plain file"));
+    }
+    let mut text = Vec::new();
+    file.take(JOURNAL_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 impl Store {
     /// Opens `dir`, made where it does not exist, and locks it until the store is dropped.
     ///
@@ -196,7 +218,14 @@ impl Store {
         };
         fs::create_dir_all(&dir).map_err(failed(&dir))?;
         let path = dir.join("lock");
-        let lock = File::create(&path).map_err(failed(&path))?;
+        // A tree that somebody sent may hold a link there, to be emptied.
+        let lock = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(NO_LINK)
+            .open(&path)
+            .map_err(failed(&path))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| JournalError::Busy { path })?;
         Ok(Self { dir, _lock: lock })
@@ -227,7 +256,7 @@ impl Store {
             path: path.clone(),
             why,
         };
-        let text = fs::read(&path).map_err(|source| JournalError::Store {
+        let text = read_journal(&path).map_err(|source| JournalError::Store {
             path: path.clone(),
             source,
         })?;
@@ -260,7 +289,9 @@ impl Store {
                 digest: digest(journal)?,
                 journal: journal.clone(),
             };
-            let mut file = File::create(&fresh)?;
+            // What a crash has left there, or a link that somebody has put there.
+            let _ = fs::remove_file(&fresh);
+            let mut file = File::options().write(true).create_new(true).open(&fresh)?;
             serde_json::to_writer_pretty(&mut file, &sealed)?;
             file.write_all(b"\n")?;
             file.sync_all()?;

@@ -36,8 +36,12 @@ impl Pen for Root {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         open(self, path, OFlags::RDONLY)?
-            .take(FILE_BYTES_MAX)
+            .take(FILE_BYTES_MAX + 1)
             .read_to_end(&mut bytes)?;
+        // A part of it must never stand for the whole.
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         Ok(bytes)
     }
 

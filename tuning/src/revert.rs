@@ -239,7 +239,7 @@ fn changed(
                 "{} holds {found:?}, not {:?} as written",
                 entry.path, entry.wrote
             )),
-            Holds::Prior | Holds::Wrote | Holds::Gone(_) => None,
+            Holds::Prior | Holds::Wrote | Holds::Gone(_) | Holds::Unreadable(_) => None,
         })
         .collect()
 }
@@ -296,6 +296,7 @@ fn revert_entry(
     let (outcome, detail) = match holds(pen, entry) {
         Holds::Prior => return (RevertOutcome::Untouched, None),
         Holds::Gone(why) => return (RevertOutcome::Gone, Some(why)),
+        Holds::Unreadable(why) => return (RevertOutcome::Failed, Some(why)),
         Holds::Wrote => (RevertOutcome::Restored, None),
         Holds::Other(found) => (RevertOutcome::Forced, Some(format!("it held {found:?}"))),
     };

@@ -22,6 +22,9 @@ use super::message::{Incoming, read};
 use super::peer::{Peer, lock};
 use super::sse::Events;
 
+/// Shortest wait before a stream is come back to, whatever its server says.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+
 pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// The legacy session, if the server made one, and the negotiated version.
@@ -282,7 +285,8 @@ impl Http {
                 tries += 1;
                 let retry = Duration::from_millis(self.limits.retry_ms);
                 let longest = Duration::from_millis(self.limits.retry_max_ms);
-                sleep(events.retry.unwrap_or(retry).min(longest)).await;
+                let shortest = RETRY_MIN.min(longest);
+                sleep(events.retry.unwrap_or(retry).clamp(shortest, longest)).await;
                 match self.get(after.as_deref()).await {
                     Ok(again) => {
                         let retry = events.retry;

@@ -11,6 +11,8 @@ use super::peer::lock;
 use crate::mcp::headers::{Mirrored, encode, mirrored};
 
 const KEY: &str = "x-mcp-header";
+/// Largest schema in which wishes are looked for; a tool with a larger one is not usable over HTTP.
+const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Which arguments of which tools are repeated; known once the tools were listed.
 #[derive(Default)]
@@ -21,7 +23,12 @@ impl Params {
     /// `x-mcp-header`: it must not be used over HTTP.
     pub(crate) fn learn(&self, tool: &Value) -> bool {
         let schema = &tool["inputSchema"];
-        let Ok(found) = mirrored(&schema.to_string()) else {
+        let text = schema.to_string();
+        // A schema without wishes is not looked at; of one with them each path is copied.
+        if text.contains(KEY) && text.len() > SCHEMA_BYTES_MAX {
+            return false;
+        }
+        let Ok(found) = mirrored(&text) else {
             return false;
         };
         if found.len() != wishes(schema, true) {

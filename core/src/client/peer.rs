@@ -122,7 +122,7 @@ impl Peer {
             }
             "notifications/message" => Event::Log {
                 level: params["level"].as_str().unwrap_or_default().to_owned(),
-                data: params["data"].take(),
+                data: params.get_mut("data").map(Value::take).unwrap_or_default(),
             },
             "notifications/subscriptions/acknowledged" => {
                 self.alive(&params["_meta"][META_SUBSCRIPTION]);

@@ -216,9 +216,15 @@ impl Client {
 
     pub(super) async fn notify(&self, method: &str, params: &Value) -> Result<(), ClientError> {
         let body = write(None, method, params);
-        match &self.transport {
-            Transport::Http(http) => http.tell(body, Headers::new()).await,
-            Transport::Stdio(stdio) => stdio.write(body).await,
-        }
+        let told = async {
+            match &self.transport {
+                Transport::Http(http) => http.tell(body, Headers::new()).await,
+                Transport::Stdio(stdio) => stdio.write(body).await,
+            }
+        };
+        let within = Duration::from_millis(self.peer.options.limits.request_ms);
+        timeout(within, told)
+            .await
+            .unwrap_or_else(|_| Err(ClientError::late(method, "request_ms")))
     }
 }

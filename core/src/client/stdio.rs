@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::error::ClientError;
@@ -60,7 +60,10 @@ impl Stdio {
 
     /// Closes the child's input and waits; then asks it to end, then makes it end.
     pub(crate) async fn close(&self) {
-        self.input.lock().await.take();
+        // Whoever is stuck in a write to a child that does not read is not waited for.
+        if let Ok(mut input) = timeout(self.goodbye, self.input.lock()).await {
+            input.take();
+        }
         let mut child = self.child.lock().await;
         if timeout(self.goodbye, child.wait()).await.is_ok() {
             return;
@@ -80,7 +83,10 @@ impl Stdio {
 async fn listen(output: ChildStdout, peer: Arc<Peer>, stdio: Arc<Stdio>) {
     let mut output = BufReader::new(output);
     let mut strays = 0;
-    let end = loop {
+    // They end with this function, and so does what they write.
+    let mut answers = JoinSet::new();
+    let answers_max = 4 * peer.options.limits.questions_count;
+    let end = 'read: loop {
         match line(&mut output, peer.options.limits.message_bytes).await {
             Ok(Some(line)) if line.trim_ascii().is_empty() => {}
             Ok(Some(line)) => match read(&line) {
@@ -88,8 +94,12 @@ async fn listen(output: ChildStdout, peer: Arc<Peer>, stdio: Arc<Stdio>) {
                     strays = 0;
                     for question in messages.into_iter().filter_map(|it| peer.take(it)) {
                         // A question may take long; the lines after it do not wait.
+                        while answers.try_join_next().is_some() {}
+                        if answers.len() >= answers_max {
+                            break 'read ClientError::TooMuch("questions_count");
+                        }
                         let (peer, stdio) = (peer.clone(), stdio.clone());
-                        tokio::spawn(async move {
+                        answers.spawn(async move {
                             let answer = peer.answer(question).await;
                             // A child that is gone is noticed by the reader.
                             let _ = stdio.write(answer).await;

@@ -21,6 +21,8 @@ use crate::session::{Event, Reply};
 
 /// Messages that may wait for one hub; what finds no room is lost, as on a broken connection.
 const MAILBOX: u32 = 16_384;
+/// Bytes of them: answers of clients come this way, each as large as a body may be.
+const MAILBOX_BYTES: u32 = 64 << 20;
 
 /// What comes to a slot.
 pub(crate) enum Parcel {
@@ -138,6 +140,7 @@ impl Hub {
         });
         let options = SpawnOptions {
             capacity: MAILBOX,
+            bytes: MAILBOX_BYTES,
             ..SpawnOptions::default()
         };
         let address = spawn_actor(options, HubActor(hub.clone()))?;

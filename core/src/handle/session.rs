@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ninefold_runtime::{
-    Actor, ActorId, Address, CallError, Context, Handler, Message, SpawnOptions, clock, spawn_actor,
+    Actor, ActorId, Address, CallError, Class, Context, Handler, Message, SpawnOptions, clock,
+    spawn_actor,
 };
 use serde_json::json;
 
@@ -27,6 +28,8 @@ use crate::session::{
 
 /// Messages that may wait for one session; a client with more in flight is told to wait.
 const MAILBOX: u32 = 256;
+/// Bytes of them: a result may be as large as a tool's output may, and is recorded here.
+const MAILBOX_BYTES: u32 = 16 << 20;
 /// How long a session may take to answer before its request is refused with 503.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -50,8 +53,10 @@ impl Message for Ask {
 /// The idle clock of a session.
 struct Reap;
 
+/// High: it comes once, and must not be refused because the shard sheds load.
 impl Message for Reap {
     type Reply = ();
+    const CLASS: Class = Class::High;
 }
 
 /// A request of the session is under way, and can be cancelled through `slot`.
@@ -409,6 +414,7 @@ impl Sessions for ShardSessions {
         };
         let options = SpawnOptions {
             capacity: MAILBOX,
+            bytes: MAILBOX_BYTES,
             ..SpawnOptions::default()
         };
         let address = spawn_actor(options, session).map_err(|_| SessionError::Full)?;

@@ -143,9 +143,16 @@ impl Streams {
             }
         } else if ended {
             hub.post(slot, Parcel::End);
-        } else if self.resumed.len() >= RESUMED_MAX {
-            return Err(SessionError::Conflict);
         } else {
+            // A client that comes back once more has lost the connection of the time before.
+            let earlier = self.resumed.iter().position(|(name, _)| **name == *stream);
+            if let Some(at) = earlier {
+                let (_, earlier) = self.resumed.swap_remove(at);
+                hub.post(earlier, Parcel::End);
+            }
+            if self.resumed.len() >= RESUMED_MAX {
+                return Err(SessionError::Conflict);
+            }
             self.resumed.push((stream.into(), slot));
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ninefold_runtime::panics::{Caught, catch};
 use ninefold_runtime::{
-    Actor, Address, CallError, Context, Handler, Message, SpawnOptions, clock, is_draining,
+    Actor, Address, CallError, Class, Context, Handler, Message, SpawnOptions, clock, is_draining,
     spawn_actor, spawn_local,
 };
 use serde_json::{Map, Value, json};
@@ -27,6 +27,8 @@ use crate::tool::{LocalBoxFuture, ToolResult};
 
 /// Messages that may wait for one task.
 const MAILBOX: u32 = 64;
+/// Bytes of them: several answers as large as a body may be.
+const MAILBOX_BYTES: u32 = 16 << 20;
 /// How long a task may take to say how it stands.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How often a client is advised to ask.
@@ -156,8 +158,10 @@ impl Message for Ask {
 /// The time of a task is over.
 struct Expire;
 
+/// High: it comes once, and must not be refused because the shard sheds load.
 impl Message for Expire {
     type Reply = ();
+    const CLASS: Class = Class::High;
 }
 
 impl Actor for Task {
@@ -243,6 +247,7 @@ impl Tasks for ShardTasks {
         };
         let options = SpawnOptions {
             capacity: MAILBOX,
+            bytes: MAILBOX_BYTES,
             ..SpawnOptions::default()
         };
         let Ok(address) = spawn_actor(options, task) else {
@@ -348,5 +353,13 @@ fn panicked(name: &str, caught: &Caught) -> Status {
 }
 
 fn failure(error: &RpcError) -> Value {
-    json!({"code": error.code.number(), "message": error.message})
+    let mut failure = json!({"code": error.code.number(), "message": error.message});
+    if let Some(data) = error
+        .data
+        .as_deref()
+        .and_then(|it| serde_json::from_str(it).ok())
+    {
+        failure["data"] = data;
+    }
+    failure
 }

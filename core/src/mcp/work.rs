@@ -151,7 +151,10 @@ impl Work {
 
     /// Makes this a task; the answer that says so, or nothing when there are no tasks or no room.
     fn begin_task(&mut self, service: &Service) -> Option<Vec<u8>> {
-        let granted = service.tasks().zip(self.future.take());
+        // The future leaves only when there is somewhere to go.
+        let granted = service
+            .tasks()
+            .and_then(|tasks| Some((tasks, self.future.take()?)));
         let Some((tasks, future)) = granted else {
             self.talk.grant_task(false);
             return None;

@@ -189,6 +189,7 @@ impl Connection {
     /// Sends the rest of an answer as it comes; true when the connection must end behind it.
     async fn finish(&mut self, mut rest: Rest) -> Result<bool, End> {
         let _under_way = self.seat.answer_under_way();
+        self.settle();
         let mut peer = Peer::There;
         loop {
             if let Err(_gone) = self.send_out().await {
@@ -214,9 +215,13 @@ impl Connection {
                     return Ok(close);
                 }
                 Step::Received(Ok(Some(buffer))) => {
-                    self.take_in(Ok(Some(buffer)))?;
-                    if self.inbox.bytes().len() > PIPELINED_BYTES {
-                        peer = Peer::Waits;
+                    let taken = self.take_in(Ok(Some(buffer)));
+                    self.settle();
+                    if taken.is_err() || self.inbox.bytes().len() > PIPELINED_BYTES {
+                        // Nothing else may be said in the middle of an answer, and bytes that
+                        // nobody takes would pin the shard's buffers.
+                        self.out.clear();
+                        return Err(self.abandoned(rest));
                     }
                 }
                 // Who says no more may still read; that is found out by saying something.
@@ -276,8 +281,15 @@ impl Connection {
         End::LastWord
     }
 
+    /// Leaves no buffer of the kernel's with a connection that waits.
+    fn settle(&mut self) {
+        self.inbox.settle();
+        self.count_gathered();
+    }
+
     /// Waits for more bytes, under the deadline of what is awaited.
     async fn receive_more(&mut self, awaiting: Awaiting) -> Result<(), End> {
+        self.settle();
         if let Awaiting::Body {
             send_continue: true,
             ..

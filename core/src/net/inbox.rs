@@ -44,6 +44,15 @@ impl Inbox {
         self.gathered.extend_from_slice(&buffer);
     }
 
+    /// Lets go of the kernel's buffer: what waits for more bytes, or behind an answer that goes on,
+    /// must not keep one of the few that the shard receives into.
+    pub(super) fn settle(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.gathered = held.get(self.start..).unwrap_or_default().to_vec();
+            self.start = 0;
+        }
+    }
+
     /// Drops `n` bytes from the front, and every buffer once nothing is left.
     pub(super) fn consume(&mut self, n: usize) {
         self.start += n;

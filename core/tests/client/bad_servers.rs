@@ -126,6 +126,7 @@ fn a_server_that_speaks_no_tls_is_unreachable_by_https() {
 #[test]
 fn what_is_no_answer_is_a_typed_error() {
     let long = format!("data: {}\n\n", "x".repeat(10_000));
+    let odd = r#"{"jsonrpc":"2.0","method":"notifications/message","params":[]}"#;
     let half = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
     let chunked = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
                    Transfer-Encoding: chunked\r\n\r\n8\r\ndata: {}";
@@ -138,6 +139,11 @@ fn what_is_no_answer_is_a_typed_error() {
         (
             "ends a stream early",
             http("200 OK", EVENTS, ": hi\n\n"),
+            "Closed",
+        ),
+        (
+            "logs a list, and ends",
+            http("200 OK", EVENTS, &format!("data: {odd}\n\n")),
             "Closed",
         ),
         ("is no HTTP", b"SSH-2.0-server\r\n\r\n".to_vec(), ""),

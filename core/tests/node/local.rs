@@ -42,9 +42,12 @@ impl Local {
         let server = Server::builder("test", "1")
             .limits(limits)
             .builtin_tools(|| UNIX_EPOCH);
-        let server = working(talking(misbehaving(server)))
-            .build()
-            .expect("a server");
+        let server = working(talking(misbehaving(server)));
+        Self::serving(&server.build().expect("a server"), shards)
+    }
+
+    /// A node that serves `server`.
+    pub(crate) fn serving(server: &Server, shards: usize) -> Self {
         let mut config = NodeConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             admin: Some(([127, 0, 0, 1], 0).into()),
@@ -59,7 +62,7 @@ impl Local {
                 admin,
             },
             node,
-            server,
+            server: server.clone(),
         }
     }
 

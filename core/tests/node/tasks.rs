@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use ninefold::{Context, NoArguments, Server};
 use serde_json::{Value, json};
 
 use crate::client::{call, in_session, modern, modern_with};
@@ -73,6 +74,15 @@ fn a_task_is_found_from_every_shard_until_it_is_done() {
     let task = until(&node, &broken, "failed");
     assert_eq!(task["error"]["code"], -32603);
     assert!(!task.to_string().contains("secret") && task.get("result").is_none());
+}
+
+#[test]
+fn a_call_goes_on_where_a_server_has_no_tasks() {
+    let wish = |NoArguments {}, to: Context| async move { to.become_task().await.to_string() };
+    let server = Server::builder("without", "1").context_tool("wishes", "Would be a task", wish);
+    let node = Local::serving(&server.build().expect("a server"), 1);
+    let params = json!({"name": "wishes", "arguments": {}});
+    assert_eq!(node.ask(able("tools/call", params)).result_text(), "false");
 }
 
 #[test]
