@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ninefold_runtime::{Address, timeout};
+use ninefold_runtime::{Address, Handler, Message, SendError, sleep, spawn_local, timeout};
 
 use super::hub::{Hub, Parcel, Slot};
 use super::id::{IdCodec, Secret};
@@ -45,13 +45,17 @@ impl SessionLink for Link {
     }
 
     fn record(&self, stream: &str, event: Event, last: bool) {
-        // A session that is gone, or so busy that it has no room, replays less.
-        let _ = self.session.cast(Record {
+        let record = Record {
             secret: self.secret,
             stream: stream.into(),
             event,
             last,
-        });
+        };
+        if last {
+            return tell(self.session, record);
+        }
+        // A session that is gone, or so busy that it has no room, replays less.
+        let _ = self.session.cast(record);
     }
 
     fn begin(&self, request: &str) -> LocalBoxFuture<'static, ()> {
@@ -74,6 +78,31 @@ impl SessionLink for Link {
     }
 }
 
+/// Pause before a session that had no room is told again.
+const TELL_AGAIN: Duration = Duration::from_millis(10);
+
+/// Tells a session what it must know, or it would wait for ever for what has ended: again and again
+/// while it has no room, until it has or is gone.
+fn tell<M: Message>(session: Address<Session>, message: M)
+where
+    Session: Handler<M>,
+{
+    let Err(SendError::Full(mut left) | SendError::Shed(mut left)) = session.cast(message) else {
+        return;
+    };
+    let again = async move {
+        loop {
+            sleep(TELL_AGAIN).await;
+            match session.cast(left) {
+                Err(SendError::Full(back) | SendError::Shed(back)) => left = back,
+                Ok(()) | Err(_) => return,
+            }
+        }
+    };
+    // A shard that stops takes no task, and ends its sessions.
+    let _ = spawn_local(again);
+}
+
 /// A call that its session knows of, until it ends.
 struct UnderWay {
     session: Address<Session>,
@@ -82,8 +111,7 @@ struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        // A session without room for it finds the slot closed when it looks.
-        let _ = self.session.cast(End(self.slot.at()));
+        tell(self.session, End(self.slot.at()));
     }
 }
 
@@ -108,7 +136,6 @@ impl Feed for SessionFeed {
 
 impl Drop for SessionFeed {
     fn drop(&mut self) {
-        // Without room for it the session keeps a stream that takes nothing, until one comes back.
-        let _ = self.session.cast(Detach(self.slot.at()));
+        tell(self.session, Detach(self.slot.at()));
     }
 }

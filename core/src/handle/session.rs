@@ -470,7 +470,9 @@ impl Sessions for ShardSessions {
             after: after.map(Into::into),
             slot: slot.at(),
         };
+        // Made before the answer: one that comes too late is detached as well.
+        let feed = SessionFeed { session, slot };
         answered(session.call(attach, ANSWER_WITHIN).await)?;
-        Ok(Box::new(SessionFeed { session, slot }))
+        Ok(Box::new(feed))
     }
 }

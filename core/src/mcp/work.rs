@@ -151,10 +151,9 @@ impl Work {
 
     /// Makes this a task; the answer that says so, or nothing when there are no tasks or no room.
     fn begin_task(&mut self, service: &Service) -> Option<Vec<u8>> {
-        // The future leaves only when there is somewhere to go.
-        let granted = service
-            .tasks()
-            .and_then(|tasks| Some((tasks, self.future.take()?)));
+        // The future leaves only when there is somewhere to go. Only calls of tools become tasks.
+        let tasks = service.tasks().filter(|_| matches!(self.kind, Kind::Tool));
+        let granted = tasks.and_then(|tasks| Some((tasks, self.future.take()?)));
         let Some((tasks, future)) = granted else {
             self.talk.grant_task(false);
             return None;

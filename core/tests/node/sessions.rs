@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ninefold::limits::Limits;
+use ninefold::{Context, NoArguments, Server};
 use serde_json::json;
 
 use crate::client::{delete, in_session, initialize};
@@ -73,4 +75,30 @@ fn a_session_ends_when_it_is_not_used() {
     }
     assert_eq!(ping(&unused).refusal(), (404, Some(-32001)));
     node.until("sessions_open", |open| open == 1.0);
+}
+
+#[test]
+fn a_session_ends_although_its_call_said_more_than_its_mailbox_holds() {
+    let bursts = |NoArguments {}, to: Context| async move {
+        for n in 0..2_000 {
+            to.progress(n.into(), None, None);
+        }
+        "all said"
+    };
+    let limits = Limits {
+        session_idle_ms: 1000,
+        ..Limits::default()
+    };
+    let server = Server::builder("bursting", "1")
+        .limits(limits)
+        .context_tool("bursts", "Says much at once", bursts);
+    let node = Local::serving(&server.build().expect("a server"), 1);
+    let session = node.open_session();
+    node.until("sessions_open", |open| open == 1.0);
+    let params = json!({"name": "bursts", "arguments": {}, "_meta": {"progressToken": 1}});
+    assert_eq!(
+        node.ask(in_session(&session, "tools/call", params)).status,
+        200
+    );
+    node.until("sessions_open", |open| open == 0.0);
 }
