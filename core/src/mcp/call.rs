@@ -19,25 +19,20 @@ pub(crate) fn call(
     params: Value<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Flow, RpcError> {
-    let [name, arguments, responses, state] = params
-        .pick(["name", "arguments", "inputResponses", "requestState"])
-        .map_err(|key| RpcError::invalid_params(format!("Invalid params: duplicate {key}")))?;
-    let Some(Value::Str(name)) = name else {
-        return Err(RpcError::invalid_params(
-            "Invalid params: name must be a string",
-        ));
-    };
-    let arguments = arguments_of(arguments)?;
+    let Named {
+        name,
+        arguments,
+        round,
+    } = Named::of(params)?;
     let server = service.server();
     let edition = service.edition();
     let Some(entry) = edition.catalog.tools.find(name) else {
-        let name: String = name.chars().take(64).collect();
-        return Err(RpcError::invalid_params(format!("Unknown tool: {name}")));
+        return Err(unknown("tool", name));
     };
     if let Some(mirror) = &asker.mirror {
         mirror.check_params(&entry.mirrored, arguments)?;
     }
-    let opener = Opener::new(service, asker, "tools/call", params, [responses, state])?;
+    let opener = Opener::new(service, asker, "tools/call", params, round)?;
     let beginning = out.len();
     write::open_result(out, id);
     let start = out.len();
@@ -72,8 +67,41 @@ pub(crate) fn call(
     Ok(Flow::Done)
 }
 
+/// The parameters of a call of a tool, and of the like for a prompt.
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
+    /// An object.
+    pub(super) arguments: Value<'a>,
+    /// `inputResponses` and `requestState`.
+    pub(super) round: [Option<Value<'a>>; 2],
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn of(params: Value<'a>) -> Result<Self, RpcError> {
+        let [name, arguments, responses, state] = params
+            .pick(["name", "arguments", "inputResponses", "requestState"])
+            .map_err(|key| RpcError::invalid_params(format!("Invalid params: duplicate {key}")))?;
+        let Some(Value::Str(name)) = name else {
+            return Err(RpcError::invalid_params(
+                "Invalid params: name must be a string",
+            ));
+        };
+        Ok(Self {
+            name,
+            arguments: arguments_of(arguments)?,
+            round: [responses, state],
+        })
+    }
+}
+
+/// The refusal of a name that is not on offer; a long one is cut.
+pub(super) fn unknown(what: &str, name: &str) -> RpcError {
+    let name: String = name.chars().take(64).collect();
+    RpcError::invalid_params(format!("Unknown {what}: {name}"))
+}
+
 /// The `arguments` of a request: an object, empty if absent.
-pub(super) fn arguments_of(arguments: Option<Value<'_>>) -> Result<Value<'_>, RpcError> {
+fn arguments_of(arguments: Option<Value<'_>>) -> Result<Value<'_>, RpcError> {
     match arguments.unwrap_or_default() {
         Value::Null => Ok(Value::Object(&[])),
         object @ Value::Object(_) => Ok(object),

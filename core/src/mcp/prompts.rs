@@ -2,7 +2,7 @@
 
 use ninefold_runtime::panics::catch;
 
-use super::call::arguments_of;
+use super::call::{Named, unknown};
 use super::dispatch::{Asker, Flow, Opener};
 use super::work::{Kind, Made, Work, panicked};
 use crate::prompt::{Begun, Messages};
@@ -18,21 +18,16 @@ pub(crate) fn get(
     params: Value<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Flow, RpcError> {
-    let [name, arguments, responses, state] = params
-        .pick(["name", "arguments", "inputResponses", "requestState"])
-        .map_err(|key| RpcError::invalid_params(format!("Invalid params: duplicate {key}")))?;
-    let Some(Value::Str(name)) = name else {
-        return Err(RpcError::invalid_params(
-            "Invalid params: name must be a string",
-        ));
-    };
-    let arguments = arguments_of(arguments)?;
+    let Named {
+        name,
+        arguments,
+        round,
+    } = Named::of(params)?;
     let edition = service.edition();
     let Some(prompt) = edition.catalog.prompt(name) else {
-        let name: String = name.chars().take(64).collect();
-        return Err(RpcError::invalid_params(format!("Unknown prompt: {name}")));
+        return Err(unknown("prompt", name));
     };
-    let opener = Opener::new(service, asker, "prompts/get", params, [responses, state])?;
+    let opener = Opener::new(service, asker, "prompts/get", params, round)?;
     let begun = catch(|| prompt.begin(arguments, &|| opener.context()));
     let begun = begun.map_err(|caught| panicked(service, Kind::Prompt, name, &caught))?;
     let limit = service.server().limits().content_bytes;
