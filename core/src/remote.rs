@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ninefold::client::{
-    Blocking, Client, ClientError, EraChoice, Event, Options, Target, accept, limits::Limits,
+    Blocking, Client, ClientError, EraChoice, Event, Options, Progress, Target, accept,
+    limits::Limits,
 };
 use ninefold_runtime::clock::monotonic_ns;
 use serde_json::{Map, Value, json};
@@ -153,11 +154,11 @@ impl Server {
 
 fn tell(event: Event) {
     match event {
-        Event::Progress {
+        Event::Progress(Progress {
             progress,
             total,
             message,
-        } => {
+        }) => {
             let total = total.map_or(String::new(), |total| format!(" of {total}"));
             let message = message.unwrap_or_default();
             eprintln!(

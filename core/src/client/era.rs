@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper::Uri;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -20,7 +21,28 @@ const MODERN_CODES: std::ops::RangeInclusive<i64> = -32022..=-32020;
 const UNSUPPORTED_VERSION: i64 = -32022;
 
 impl Client {
-    pub(super) async fn begin(&self) -> Result<(), ClientError> {
+    pub(super) async fn begin(&self, uri: Option<&Uri>) -> Result<(), ClientError> {
+        let options = &self.peer.options;
+        let cache = options
+            .eras
+            .as_ref()
+            .filter(|_| options.era == EraChoice::Auto);
+        let Some((cache, uri)) = cache.zip(uri) else {
+            return self.find_era().await;
+        };
+        if cache.era(uri, &options.limits) == Some(Era::Legacy) {
+            match self.initialize().await {
+                // It has become another since.
+                Err(ClientError::Rpc { .. } | ClientError::Status { .. }) => cache.forget(uri),
+                outcome => return outcome,
+            }
+        }
+        self.find_era().await?;
+        cache.learn(uri, self.era(), &options.limits);
+        Ok(())
+    }
+
+    async fn find_era(&self) -> Result<(), ClientError> {
         let choice = self.peer.options.era;
         if choice != EraChoice::Legacy {
             match self.discover().await {
@@ -113,7 +135,7 @@ impl Client {
         }
         self.notify("notifications/initialized", &Value::Null)
             .await?;
-        if options.told.is_some() || !options.handlers.is_empty() {
+        if self.peer.listens() || !options.handlers.is_empty() {
             self.open_stream().await;
         }
         if let Some(level) = options.log_level.as_ref().filter(|_| logs) {
@@ -122,6 +144,13 @@ impl Client {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Opens the stream of the legacy session, unless it is open.
+    pub(super) async fn hear_session(&self) {
+        if lock(&self.stream).is_none() {
+            self.open_stream().await;
+        }
     }
 
     async fn open_stream(&self) {

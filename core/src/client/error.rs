@@ -78,6 +78,17 @@ pub enum ClientError {
     /// A result of a kind that is not known here.
     #[error("a result of the unknown kind `{0}`")]
     ResultType(String),
+    /// A result that breaks what its tool promised when the tools were listed.
+    #[error("tool `{tool}`: its structured content does not fit its outputSchema: {why}")]
+    Structure {
+        /// Name of the tool.
+        tool: String,
+        /// What does not fit.
+        why: String,
+    },
+    /// The task that was waited for has been cancelled.
+    #[error("the task was cancelled")]
+    TaskCancelled,
     /// Something that the server's era does not have.
     #[error("`{0}` does not exist in the server's era")]
     Era(&'static str),

@@ -1,8 +1,12 @@
 //! What one asks of a server.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::error::ClientError;
+use super::options::Progress;
+use super::peer::Told;
 use super::{Client, Transport};
 use crate::mcp::Era;
 
@@ -14,6 +18,8 @@ impl Client {
         if let (Era::Modern, Transport::Http(_)) = (self.era(), &self.transport) {
             tools.retain(|tool| self.params.learn(tool));
         }
+        self.promises
+            .learn(&tools, self.peer.options.limits.schema_bytes);
         Ok(tools)
     }
 
@@ -55,10 +61,37 @@ impl Client {
         Err(ClientError::TooMuch("page_count"))
     }
 
-    /// Calls a tool. A tool that failed has a result, with `isError`.
+    /// Calls a tool. A tool that failed has a result, with `isError`. The result of a tool that
+    /// was listed is held to what its `outputSchema` promises.
     pub async fn call(&self, tool: &str, arguments: Value) -> Result<Value, ClientError> {
+        self.call_to_its_end(tool, arguments, None).await
+    }
+
+    /// As [`Client::call`]; `told` hears how far the call has come.
+    pub async fn call_with_progress(
+        &self,
+        tool: &str,
+        arguments: Value,
+        told: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<Value, ClientError> {
+        let told: Told = Arc::new(told);
+        self.call_to_its_end(tool, arguments, Some(told)).await
+    }
+
+    async fn call_to_its_end(
+        &self,
+        tool: &str,
+        arguments: Value,
+        told: Option<Told>,
+    ) -> Result<Value, ClientError> {
         let params = json!({"name": tool, "arguments": arguments});
-        self.request("tools/call", params).await
+        let mut result = self.asked("tools/call", params, told).await?;
+        if result["resultType"] == "task" {
+            let id = result["taskId"].as_str().unwrap_or_default();
+            result = self.task(id).result().await?;
+        }
+        self.promises.check(tool, &result)?;
+        Ok(result)
     }
 
     /// Reads a resource.

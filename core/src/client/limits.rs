@@ -29,6 +29,18 @@ limits! {
     questions_count: usize, Count = 16, 1..=1024, "the server gets -32603";
     /// Rounds of one request of the modern era.
     round_count: usize, Count = 10, 1..=1000, "the request fails";
+    /// Time that the result of a task is waited for.
+    task_ms: u64, Millis = HOUR, 1..=24 * HOUR, "given up; the task goes on";
+    /// Changes of one subscription that wait to be taken.
+    change_count: usize, Count = 256, 1..=65_536,
+        "newer ones are dropped, and the subscription tells that some were";
+    /// Bytes of the schemas that results are held to, of all tools of a list.
+    schema_bytes: usize, Bytes = 4 * MIB, 0..=1024 * 1024 * 1024,
+        "results of the tools behind it are not looked at";
+    /// Origins whose era is remembered.
+    era_cache_count: usize, Count = 256, 1..=65_536, "the one learnt first is forgotten";
+    /// Time that an era is remembered.
+    era_cache_ms: u64, Millis = HOUR, 0..=24 * HOUR, "the server is asked again";
     /// Pages of one list.
     page_count: usize, Count = 1000, 1..=1_000_000, "the request fails";
     /// Entries of one list.

@@ -18,6 +18,7 @@
 //! JSON; what a server may send, and how long it may take, is bounded by [`limits::Limits`].
 
 mod blocking;
+mod cache;
 mod era;
 mod error;
 mod features;
@@ -31,6 +32,8 @@ mod peer;
 mod request;
 mod sse;
 mod stdio;
+mod structure;
+mod tasks;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,13 +44,16 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use blocking::Blocking;
+pub use cache::EraCache;
 pub use error::ClientError;
 use http::Http;
-pub use listen::{Listen, Listening};
-pub use options::{EraChoice, Event, Options, accept};
+pub use listen::{Change, Listen, Listening};
+pub use options::{EraChoice, Event, Options, Progress, Visit, accept};
 use params::Params;
 use peer::{Peer, lock};
 use stdio::Stdio;
+use structure::Promises;
+pub use tasks::{Called, Task};
 
 use crate::mcp::{Era, Version};
 
@@ -76,6 +82,15 @@ impl std::str::FromStr for Target {
     }
 }
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let server = self.server();
+        f.debug_struct("Client")
+            .field("server", &server)
+            .finish_non_exhaustive()
+    }
+}
+
 enum Transport {
     Http(Arc<Http>),
     Stdio(Arc<Stdio>),
@@ -100,6 +115,7 @@ pub struct Client {
     transport: Transport,
     server: Mutex<ServerInfo>,
     params: Params,
+    promises: Promises,
     /// Reads the stream of the legacy session, or the child's output.
     stream: Mutex<Option<JoinHandle<()>>>,
     /// One request opens a new session; the others wait for it.
@@ -132,10 +148,15 @@ impl Client {
                 instructions: None,
             }),
             params: Params::default(),
+            promises: Promises::default(),
             stream: Mutex::new(stream),
             renewal: tokio::sync::Mutex::default(),
         };
-        match client.begin().await {
+        let uri = match target {
+            Target::Http(uri) => Some(uri),
+            Target::Command(_) => None,
+        };
+        match client.begin(uri).await {
             Ok(()) => Ok(client),
             Err(error) => {
                 client.close().await;

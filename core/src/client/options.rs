@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::cache::EraCache;
 use super::limits::Limits;
+use crate::ask::Action;
+use crate::task::EXTENSION;
 
 /// How a client finds out which era a server belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,14 +30,7 @@ pub enum EraChoice {
 #[non_exhaustive]
 pub enum Event {
     /// A request comes along.
-    Progress {
-        /// How far it is.
-        progress: f64,
-        /// How far it will be at its end.
-        total: Option<f64>,
-        /// What it does.
-        message: Option<String>,
-    },
+    Progress(Progress),
     /// A line of the server's log.
     Log {
         /// One of the eight levels.
@@ -46,9 +42,39 @@ pub enum Event {
     ListChanged(String),
     /// A resource that was subscribed to has changed.
     Updated(String),
+    /// How a task stands, described as the server's era does.
+    Task(Value),
+    /// The visit to a URL that this elicitation asked for is done, in the legacy era.
+    Elicited(String),
     /// Any other notification: method and params.
     Other(String, Value),
 }
+
+/// How far a request has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// How far it is.
+    pub progress: f64,
+    /// How far it will be at its end.
+    pub total: Option<f64>,
+    /// What it does.
+    pub message: Option<String>,
+}
+
+/// A wish of the server that the person visits a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// Why, for the person to read.
+    pub message: String,
+    /// Where. Its scheme is one of those allowed; all else is to be judged by the person, who
+    /// should see it whole before it is opened.
+    pub url: String,
+    /// Name of this elicitation, in the legacy era.
+    pub id: Option<String>,
+}
+
+/// Key of the handler for visits; forms and visits are asked for by one method.
+pub(crate) const VISIT: &str = "elicitation/create by url";
 
 /// Answers a question of the server with a result, or with code and message of an error.
 pub(crate) type Handler = Arc<dyn Fn(Value) -> Answering + Send + Sync>;
@@ -65,6 +91,9 @@ pub struct Options {
     pub(crate) capabilities: Value,
     pub(crate) handlers: HashMap<&'static str, Handler>,
     pub(crate) told: Option<Arc<dyn Fn(Event) + Send + Sync>>,
+    pub(crate) eras: Option<EraCache>,
+    /// Schemes of the URLs that a person may be sent to.
+    schemes: Vec<String>,
 }
 
 impl fmt::Debug for Options {
@@ -89,6 +118,8 @@ impl Options {
             capabilities: json!({}),
             handlers: HashMap::new(),
             told: None,
+            eras: None,
+            schemes: vec!["https".to_owned()],
         }
     }
 
@@ -127,7 +158,57 @@ impl Options {
     where
         F: Future<Output = Result<Value, (i64, String)>> + Send + 'static,
     {
-        self.handle("elicitation/create", "elicitation", json!({"form": {}}), f)
+        self.able("elicitation", "form")
+            .handle("elicitation/create", f)
+    }
+
+    /// Sends the person to pages: what they did is the answer. In 2025-11-25 a call may also fail
+    /// until a page was visited (-32042): accepted here, it is made again. URLs of other schemes
+    /// than those of [`Options::url_schemes`] are declined.
+    pub fn on_visit<F>(self, f: impl Fn(Visit) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Action> + Send + 'static,
+    {
+        self.able("elicitation", "url").handle(VISIT, move |asked| {
+            let text = |key: &str| asked[key].as_str().map(str::to_owned);
+            let action = f(Visit {
+                message: text("message").unwrap_or_default(),
+                url: text("url").unwrap_or_default(),
+                id: text("elicitationId"),
+            });
+            async move { Ok(json!({"action": action.await})) }
+        })
+    }
+
+    /// The schemes of the URLs that a person may be sent to; by default `https` alone.
+    pub fn url_schemes(mut self, schemes: &[&str]) -> Self {
+        self.schemes = schemes.iter().map(|it| it.to_ascii_lowercase()).collect();
+        self
+    }
+
+    /// Whether a person may be sent to `url`.
+    pub(crate) fn visits(&self, url: &Value) -> bool {
+        let url = url.as_str().unwrap_or_default();
+        let scheme = url.split_once("://").map(|(it, _)| it.to_ascii_lowercase());
+        let clean = !url.contains(|c: char| c.is_control() || c.is_whitespace());
+        clean && scheme.is_some_and(|it| self.schemes.contains(&it))
+    }
+
+    /// Says that the client knows tasks, so that servers of the modern era may make a call one:
+    /// [`super::Client::start`] then tells of it, [`super::Client::call`] waits for its result.
+    pub fn tasks(mut self) -> Self {
+        self.capabilities["extensions"][EXTENSION] = json!({});
+        self
+    }
+
+    pub(crate) fn knows_tasks(&self) -> bool {
+        self.capabilities["extensions"][EXTENSION].is_object()
+    }
+
+    /// Remembers which origins are of the legacy era, and asks them nothing else.
+    pub fn era_cache(mut self, cache: &EraCache) -> Self {
+        self.eras = Some(cache.clone());
+        self
     }
 
     /// Asks a model for the server: the params of `sampling/createMessage` in, its result out.
@@ -135,29 +216,35 @@ impl Options {
     where
         F: Future<Output = Result<Value, (i64, String)>> + Send + 'static,
     {
-        self.handle("sampling/createMessage", "sampling", json!({}), f)
+        let mut this = self;
+        this.capabilities["sampling"] = json!({});
+        this.handle("sampling/createMessage", f)
     }
 
     /// Names these roots, URIs of folders, to servers that ask.
     pub fn roots(self, roots: &[&str]) -> Self {
         let roots: Vec<_> = roots.iter().map(|uri| json!({"uri": uri})).collect();
         let result = json!({"roots": roots});
-        self.handle("roots/list", "roots", json!({}), move |_| {
+        let mut this = self;
+        this.capabilities["roots"] = json!({});
+        this.handle("roots/list", move |_| {
             std::future::ready(Ok(result.clone()))
         })
+    }
+
+    fn able(mut self, capability: &str, how: &str) -> Self {
+        self.capabilities[capability][how] = json!({});
+        self
     }
 
     fn handle<F>(
         mut self,
         method: &'static str,
-        capability: &str,
-        declared: Value,
         f: impl Fn(Value) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<Value, (i64, String)>> + Send + 'static,
     {
-        self.capabilities[capability] = declared;
         let handler = move |params| Box::pin(f(params)) as Answering;
         self.handlers.insert(method, Arc::new(handler));
         self

@@ -10,8 +10,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::error::ClientError;
+use super::listen::{Change, Ear};
 use super::message::{Incoming, Question, write_answer};
-use super::options::{Event, Options};
+use super::options::{Event, Options, Progress, VISIT};
 use crate::mcp::META_SUBSCRIPTION;
 
 /// Locks; what a panic left behind is still whole, because nothing here is changed in steps.
@@ -23,14 +24,26 @@ type Outcome = Result<Value, ClientError>;
 
 #[derive(Default)]
 struct Pending {
-    waiting: HashMap<u64, (oneshot::Sender<Outcome>, Arc<Notify>)>,
+    waiting: HashMap<u64, Expecting>,
     /// Why nothing more will come.
     end: Option<ClientError>,
 }
 
+/// What is known of a request while it waits.
+struct Expecting {
+    answer: oneshot::Sender<Outcome>,
+    life: Arc<Notify>,
+    told: Option<Told>,
+}
+
+/// Is told of the progress of one request.
+pub(crate) type Told = Arc<dyn Fn(Progress) + Send + Sync>;
+
 pub(crate) struct Peer {
     pub(crate) options: Options,
     pending: Mutex<Pending>,
+    /// Who is told of changes.
+    ears: Mutex<Vec<Arc<Ear>>>,
     next_id: AtomicU64,
     answering: AtomicUsize,
 }
@@ -54,13 +67,33 @@ impl Peer {
         Self {
             options,
             pending: Mutex::default(),
+            ears: Mutex::default(),
             next_id: AtomicU64::new(1),
             answering: AtomicUsize::new(0),
         }
     }
 
-    /// A new request, unless the server is gone.
-    pub(crate) fn register(&self) -> Result<Waiting<'_>, ClientError> {
+    /// Tells `ear` of changes from now on.
+    pub(super) fn listen(&self, ear: Arc<Ear>) {
+        let ended = lock(&self.pending).end.is_some();
+        if ended {
+            ear.end();
+        }
+        lock(&self.ears).push(ear);
+    }
+
+    /// Tells it no more.
+    pub(super) fn deafen(&self, ear: &Arc<Ear>) {
+        lock(&self.ears).retain(|it| !Arc::ptr_eq(it, ear));
+    }
+
+    /// Whether anybody is told of changes.
+    pub(crate) fn listens(&self) -> bool {
+        self.options.told.is_some() || !lock(&self.ears).is_empty()
+    }
+
+    /// A new request, unless the server is gone; `told` hears of its progress.
+    pub(crate) fn register(&self, told: Option<Told>) -> Result<Waiting<'_>, ClientError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         let life = Arc::new(Notify::new());
@@ -68,7 +101,12 @@ impl Peer {
         if let Some(end) = &pending.end {
             return Err(end.clone());
         }
-        pending.waiting.insert(id, (sender, life.clone()));
+        let expecting = Expecting {
+            answer: sender,
+            life: life.clone(),
+            told,
+        };
+        pending.waiting.insert(id, expecting);
         drop(pending);
         Ok(Waiting {
             id,
@@ -84,9 +122,10 @@ impl Peer {
         pending.end.get_or_insert_with(|| why.clone());
         let waiting = std::mem::take(&mut pending.waiting);
         drop(pending);
-        for (sender, _) in waiting.into_values() {
+        lock(&self.ears).iter().for_each(|ear| ear.end());
+        for expecting in waiting.into_values() {
             // Whoever no longer waits needs no answer.
-            let _ = sender.send(Err(why.clone()));
+            let _ = expecting.answer.send(Err(why.clone()));
         }
     }
 
@@ -96,8 +135,8 @@ impl Peer {
         match incoming {
             Incoming::Answer(Some(id), outcome) => {
                 let waiting = lock(&self.pending).waiting.remove(&id);
-                if let Some((sender, _)) = waiting {
-                    let _ = sender.send(outcome);
+                if let Some(expecting) = waiting {
+                    let _ = expecting.answer.send(outcome);
                 }
                 None
             }
@@ -111,25 +150,41 @@ impl Peer {
     }
 
     fn notified(&self, method: &str, mut params: Value) {
+        let subscription = params["_meta"][META_SUBSCRIPTION].as_u64();
+        if let Some(params) = params.as_object_mut().filter(|_| subscription.is_some()) {
+            params.remove("_meta");
+        }
+        if let Some(change) = Change::of(method, &params) {
+            let ears = lock(&self.ears).clone();
+            ears.iter().for_each(|ear| ear.hear(subscription, &change));
+        }
         let event = match method {
             "notifications/progress" => {
-                self.alive(&params["progressToken"]);
-                Event::Progress {
+                let progress = Progress {
                     progress: params["progress"].as_f64().unwrap_or_default(),
                     total: params["total"].as_f64(),
                     message: params["message"].as_str().map(str::to_owned),
+                };
+                if let Some(told) = self.alive(params["progressToken"].as_u64()) {
+                    told(progress.clone());
                 }
+                Event::Progress(progress)
             }
             "notifications/message" => Event::Log {
                 level: params["level"].as_str().unwrap_or_default().to_owned(),
                 data: params.get_mut("data").map(Value::take).unwrap_or_default(),
             },
             "notifications/subscriptions/acknowledged" => {
-                self.alive(&params["_meta"][META_SUBSCRIPTION]);
+                self.alive(subscription);
                 return;
             }
             "notifications/resources/updated" => {
                 Event::Updated(params["uri"].as_str().unwrap_or_default().to_owned())
+            }
+            "notifications/tasks" | "notifications/tasks/status" => Event::Task(params),
+            "notifications/elicitation/complete" => {
+                let id = params["elicitationId"].as_str().unwrap_or_default();
+                Event::Elicited(id.to_owned())
             }
             _ => {
                 let list = method.strip_prefix("notifications/");
@@ -144,12 +199,12 @@ impl Peer {
         }
     }
 
-    /// A sign of life of the request with this id.
-    fn alive(&self, id: &Value) {
-        let id = id.as_u64().unwrap_or_default();
-        if let Some((_, life)) = lock(&self.pending).waiting.get(&id) {
-            life.notify_one();
-        }
+    /// A sign of life of the request with this id; who is told of its progress.
+    fn alive(&self, id: Option<u64>) -> Option<Told> {
+        let pending = lock(&self.pending);
+        let expecting = pending.waiting.get(&id?)?;
+        expecting.life.notify_one();
+        expecting.told.clone()
     }
 
     /// The answer to a question of the server, as a message.
@@ -171,6 +226,11 @@ impl Peer {
         method: &str,
         params: Value,
     ) -> Option<Result<Value, (i64, String)>> {
+        let by_url = method == "elicitation/create" && params["mode"] == "url";
+        if by_url && !self.options.visits(&params["url"]) {
+            return Some(Ok(serde_json::json!({"action": "decline"})));
+        }
+        let method = if by_url { VISIT } else { method };
         let handler = self.options.handlers.get(method)?;
         let limits = &self.options.limits;
         let busy = Busy::new(&self.answering);

@@ -9,11 +9,13 @@ use tokio::time::timeout;
 use super::error::ClientError;
 use super::http::Headers;
 use super::message::write;
+use super::peer::Told;
 use super::{Client, Transport};
 use crate::mcp::{Era, META_CAPABILITIES, META_LOG_LEVEL, META_VERSION};
 
 const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 const HEADER_MISMATCH: i64 = -32020;
+const VISIT_REQUIRED: i64 = -32042;
 
 /// Tells the server when nobody waits for a request any more.
 struct Cancel<'a> {
@@ -35,8 +37,18 @@ impl Client {
     /// Sends a request and follows it to its result: questions of the server are answered, rounds
     /// are gone through, and a session that has ended is opened again, once.
     pub async fn request(&self, method: &str, params: Value) -> Result<Value, ClientError> {
+        self.asked(method, params, None).await
+    }
+
+    /// As [`Client::request`]; `told` hears of its progress.
+    pub(super) async fn asked(
+        &self,
+        method: &str,
+        params: Value,
+        told: Option<Told>,
+    ) -> Result<Value, ClientError> {
         let mut asked = params;
-        let (mut renewed, mut listed) = (false, false);
+        let (mut renewed, mut listed, mut visited) = (false, false, false);
         let mut rounds = 0;
         loop {
             let headers = match (self.era(), &self.transport) {
@@ -44,7 +56,8 @@ impl Client {
                 _ => Headers::new(),
             };
             let session = self.session();
-            let result = match self.once(method, &asked, headers).await {
+            let told = told.clone();
+            let result = match self.once_told(method, &asked, headers, told).await {
                 Err(ClientError::SessionGone) if !renewed => {
                     renewed = true;
                     self.renew(session).await?;
@@ -59,11 +72,21 @@ impl Client {
                     Box::pin(self.tools()).await?;
                     continue;
                 }
+                // The person has to visit a page first; once done, the request is made again.
+                Err(ClientError::Rpc {
+                    code: VISIT_REQUIRED,
+                    data: Some(data),
+                    ..
+                }) if self.era() == Era::Legacy && !visited && self.visit(&data).await => {
+                    visited = true;
+                    continue;
+                }
                 outcome => outcome?.0,
             };
             match result.get("resultType").and_then(Value::as_str) {
                 None | Some("complete") => return Ok(result),
                 Some("input_required") if self.era() == Era::Modern => {}
+                Some("task") if self.peer.options.knows_tasks() => return Ok(result),
                 Some(other) => return Err(ClientError::ResultType(other.to_owned())),
             }
             rounds += 1;
@@ -78,17 +101,7 @@ impl Client {
     async fn next_round(&self, asked: &mut Value, result: &Value) -> Result<(), ClientError> {
         let mut answers = Map::new();
         for (key, question) in result["inputRequests"].as_object().into_iter().flatten() {
-            let method = question["method"].as_str().unwrap_or_default();
-            let params = question["params"].clone();
-            let Some(answer) = self.peer.ask(method, params).await else {
-                return Err(ClientError::Unanswered(method.to_owned()));
-            };
-            let failed = |(code, message)| ClientError::Rpc {
-                code,
-                message,
-                data: None,
-            };
-            answers.insert(key.clone(), answer.map_err(failed)?);
+            answers.insert(key.clone(), self.answer(question).await?);
         }
         if let Some(asked) = asked.as_object_mut() {
             asked.remove("inputResponses");
@@ -101,6 +114,35 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// What the handler here answers to a question of the modern era.
+    pub(super) async fn answer(&self, question: &Value) -> Result<Value, ClientError> {
+        let method = question["method"].as_str().unwrap_or_default();
+        let Some(answer) = self.peer.ask(method, question["params"].clone()).await else {
+            return Err(ClientError::Unanswered(method.to_owned()));
+        };
+        answer.map_err(|(code, message)| ClientError::Rpc {
+            code,
+            message,
+            data: None,
+        })
+    }
+
+    /// Lets the person visit the pages that an error names; whether they accepted them all.
+    async fn visit(&self, data: &Value) -> bool {
+        let pages = data["elicitations"].as_array();
+        let pages = pages.filter(|it| it.len() <= self.peer.options.limits.questions_count);
+        for page in pages.into_iter().flatten() {
+            let url = &page["url"];
+            let (message, id) = (&page["message"], &page["elicitationId"]);
+            let page = json!({"mode": "url", "url": url, "message": message, "elicitationId": id});
+            match self.peer.ask("elicitation/create", page).await {
+                Some(Ok(answer)) if answer["action"] == "accept" => {}
+                _ => return false,
+            }
+        }
+        pages.is_some_and(|it| !it.is_empty())
     }
 
     fn session(&self) -> Option<HeaderValue> {
@@ -156,7 +198,17 @@ impl Client {
         params: &Value,
         headers: Headers,
     ) -> Result<(Value, Option<HeaderValue>), ClientError> {
-        let mut waiting = self.peer.register()?;
+        self.once_told(method, params, headers, None).await
+    }
+
+    async fn once_told(
+        &self,
+        method: &str,
+        params: &Value,
+        headers: Headers,
+        told: Option<Told>,
+    ) -> Result<(Value, Option<HeaderValue>), ClientError> {
+        let mut waiting = self.peer.register(told)?;
         let (id, life) = (waiting.id, waiting.life.clone());
         let body = write(Some(id), method, &self.stamp(id, method, params));
         let mut cancel = Cancel {

@@ -48,6 +48,11 @@ impl Stdio {
         Ok((stdio, reader))
     }
 
+    /// How long it may take to end something.
+    pub(crate) fn goodbye(&self) -> Duration {
+        self.goodbye
+    }
+
     pub(crate) async fn write(&self, mut message: Vec<u8>) -> Result<(), ClientError> {
         message.push(b'\n');
         let mut input = self.input.lock().await;

@@ -32,7 +32,7 @@ fn request(stream: &mut TcpStream) -> Option<String> {
 
 /// A server that answers each request with the bytes that `answer` makes of it, then closes. An
 /// empty answer keeps the connection open instead.
-fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Target {
+pub(crate) fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -53,7 +53,7 @@ fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Target {
     url(address).parse().expect("a target")
 }
 
-fn http(status: &str, kind: &str, body: &str) -> Vec<u8> {
+pub(crate) fn http(status: &str, kind: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
@@ -62,7 +62,7 @@ fn http(status: &str, kind: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
 fn fails(target: &Target, options: Options) -> ClientError {

@@ -57,7 +57,7 @@ fn both_eras_list_call_read_prompt_and_complete() {
             let tools = client.tools().await.expect("tools");
             let names: Vec<_> = tools.iter().map(|it| it["name"].as_str()).collect();
             assert!(
-                names.len() == 8 && names.contains(&Some("add")),
+                names.len() == 11 && names.contains(&Some("add")),
                 "{names:?}"
             );
             assert_eq!(client.resources().await.expect("resources").len(), 1);

@@ -13,3 +13,4 @@ mod bad_servers;
 mod command;
 mod eras;
 mod node;
+mod tasks;

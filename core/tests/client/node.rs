@@ -6,8 +6,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use ninefold::client::{Blocking, EraChoice, Options, Target};
 use ninefold::limits::Limits;
+use ninefold::server::Builder;
 use ninefold::{
-    Completing, Context, Elicit, NoArguments, Node, NodeConfig, Resource, Sample, Server,
+    Completing, Context, Elicit, Info, NoArguments, Node, NodeConfig, Resource, Sample, Server,
+    TaskSupport,
 };
 use ninefold_runtime::sleep;
 use serde_json::json;
@@ -36,9 +38,52 @@ struct Ticks {
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Wait {
+    ms: u64,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Greet {
     /// Who is greeted.
     name: String,
+}
+
+/// Tools that are tasks, and one that sends the person to a page.
+fn working(builder: Builder) -> Builder {
+    builder
+        .with_tasks()
+        .context_tool(
+            Info::new("works").task_support(TaskSupport::Optional),
+            "Is a task",
+            |Wait { ms }: Wait, to: Context| async move {
+                let task = to.become_task().await;
+                sleep(Duration::from_millis(ms)).await;
+                task.to_string()
+            },
+        )
+        .context_tool(
+            Info::new("confirms").task_support(TaskSupport::Required),
+            "Is a task that asks",
+            |NoArguments {}, to: Context| async move {
+                to.require_task().await;
+                let form = Elicit::form_of("Sure?", json!({"type": "object"}));
+                match to.elicit("sure", form).await {
+                    Ok(answer) => format!("{:?}", answer.action),
+                    Err(error) => error.to_string(),
+                }
+            },
+        )
+        .context_tool(
+            "sends",
+            "Sends the person to a page",
+            |NoArguments {}, to: Context| async move {
+                let page = Elicit::url("Sign in.", "https://example.com/in", "e");
+                match to.elicit("page", page).await {
+                    Ok(answer) => format!("{:?}", answer.action),
+                    Err(error) => error.to_string(),
+                }
+            },
+        )
 }
 
 impl Local {
@@ -49,7 +94,7 @@ impl Local {
     pub(crate) fn with(adjust: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         adjust(&mut limits);
-        let server = Server::builder("test", "1")
+        let server = working(Server::builder("test", "1"))
             .limits(limits)
             .builtin_tools(|| UNIX_EPOCH)
             .context_tool(
