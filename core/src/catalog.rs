@@ -65,18 +65,26 @@ impl Catalog {
         }
         let tools = Registry::new(&features.tools)?;
         check(&features)?;
-        let pages = |list: Listed, entries: Vec<String>| {
-            let page = |era| pages(list, era, &entries, stamp, secrets, page_entries);
-            Pages {
-                legacy: page(Era::Legacy),
-                modern: page(Era::Modern),
-            }
+        let page =
+            |list, era, entries: &[String]| pages(list, era, entries, stamp, secrets, page_entries);
+        let pages = |list: Listed, entries: Vec<String>| Pages {
+            legacy: page(list, Era::Legacy, &entries),
+            modern: page(list, Era::Modern, &entries),
+        };
+        let shown = |era| -> Vec<_> {
+            tools
+                .definitions()
+                .map(|it| json(&it.shown_in(era)))
+                .collect()
         };
         let resources = features.resources.iter().map(|it| json(&it.definition));
         let templates = features.templates.iter().map(|it| json(&it.definition));
         let prompts = features.prompts.iter().map(|it| json(&it.definition));
         let lists = [
-            pages(Listed::Tools, tools.definitions().map(json).collect()),
+            Pages {
+                legacy: page(Listed::Tools, Era::Legacy, &shown(Era::Legacy)),
+                modern: page(Listed::Tools, Era::Modern, &shown(Era::Modern)),
+            },
             pages(Listed::Resources, resources.collect()),
             pages(Listed::Templates, templates.collect()),
             pages(Listed::Prompts, prompts.collect()),
@@ -146,24 +154,24 @@ fn check(features: &Features) -> Result<(), BuildError> {
     if let Some(twice) = duplicate(prompts.map(|it| it.definition.name.as_ref()).collect()) {
         return Err(BuildError::DuplicatePrompt(twice));
     }
-    for completer in &features.completers {
-        let known = if completer.is_prompt {
+    for completion in &features.completions {
+        let known = if completion.is_prompt {
             let mut prompts = features.prompts.iter();
             prompts.any(|it| {
                 let mut arguments = it.definition.arguments.iter();
-                it.definition.name == completer.of
-                    && arguments.any(|it| it.name == completer.argument)
+                it.definition.name == completion.of
+                    && arguments.any(|it| it.name == completion.argument)
             })
         } else {
             let mut templates = features.templates.iter();
             templates.any(|it| {
-                it.definition.key() == completer.of && it.pattern.has(&completer.argument)
+                it.definition.key() == completion.of && it.pattern.has(&completion.argument)
             })
         };
         if !known {
             return Err(BuildError::Completer {
-                of: completer.of.clone(),
-                argument: completer.argument.clone(),
+                of: completion.of.clone(),
+                argument: completion.argument.clone(),
             });
         }
     }

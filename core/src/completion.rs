@@ -1,8 +1,13 @@
 //! Completion: what an argument of a prompt or a variable of a template may become.
 
+use std::future::Future;
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use crate::mcp::work::Failed;
 use crate::resource::Variables;
+use crate::tool::{LocalBoxFuture, elsewhere};
 
 /// Most values that one answer holds, by the specification.
 const VALUES_MAX: usize = 100;
@@ -17,17 +22,28 @@ pub struct Completing<'a> {
     pub others: &'a Variables,
 }
 
+/// The same, for a function that does not answer at once.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Completed {
+    /// What the person has typed so far.
+    pub value: String,
+    /// Values of other arguments, where the client sent them.
+    pub others: Variables,
+}
+
 /// The values offered, best first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Completed {
+pub(crate) struct Offered {
     values: Vec<String>,
     total: usize,
     has_more: bool,
 }
 
-impl Completed {
-    fn of(mut values: Vec<String>) -> Self {
+impl Offered {
+    fn of<V: Into<String>>(values: impl IntoIterator<Item = V>) -> Self {
+        let mut values: Vec<_> = values.into_iter().map(Into::into).collect();
         let total = values.len();
         values.truncate(VALUES_MAX);
         Self {
@@ -38,35 +54,94 @@ impl Completed {
     }
 }
 
-type Complete = dyn Fn(Completing<'_>) -> Vec<String> + Send + Sync;
+/// What came of a completion.
+pub(crate) type Offer = Result<Offered, Failed>;
 
-/// Who completes one argument.
-pub(crate) struct Completer {
+type Now = dyn Fn(Completing<'_>) -> Offered + Send + Sync;
+type Later = dyn Fn(Completed) -> LocalBoxFuture<'static, Offer> + Send + Sync;
+
+/// A function that completes: at once, or as a future of the shard.
+pub(crate) enum Complete {
+    Now(Box<Now>),
+    Later(Box<Later>),
+}
+
+/// Who completes one argument; registered by `completion`.
+pub struct Completion {
     /// Name of the prompt or URI of the template.
     pub(crate) of: String,
     pub(crate) argument: String,
     pub(crate) is_prompt: bool,
-    complete: Box<Complete>,
+    pub(crate) complete: Complete,
 }
 
-impl Completer {
-    pub(crate) fn new<V: Into<String>, I: IntoIterator<Item = V>>(
-        of: String,
-        argument: String,
-        is_prompt: bool,
-        complete: impl Fn(Completing<'_>) -> I + Send + Sync + 'static,
-    ) -> Self {
-        let complete =
-            move |asked: Completing<'_>| complete(asked).into_iter().map(Into::into).collect();
-        Self {
-            of,
-            argument,
-            is_prompt,
-            complete: Box::new(complete),
+/// An argument that is to be completed, and by nobody yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    of: String,
+    argument: String,
+    is_prompt: bool,
+}
+
+impl Completion {
+    /// Of the argument `argument` of the prompt `prompt`.
+    pub fn prompt(prompt: impl Into<String>, argument: impl Into<String>) -> Argument {
+        Argument {
+            of: prompt.into(),
+            argument: argument.into(),
+            is_prompt: true,
         }
     }
 
-    pub(crate) fn complete(&self, asked: Completing<'_>) -> Completed {
-        Completed::of((self.complete)(asked))
+    /// Of the variable `variable` of the resource template `template`.
+    pub fn template(template: impl Into<String>, variable: impl Into<String>) -> Argument {
+        Argument {
+            of: template.into(),
+            argument: variable.into(),
+            is_prompt: false,
+        }
+    }
+}
+
+impl Argument {
+    /// By a function that runs to completion on the shard: it must be short.
+    pub fn by<V: Into<String>, I: IntoIterator<Item = V>>(
+        self,
+        complete: impl Fn(Completing<'_>) -> I + Send + Sync + 'static,
+    ) -> Completion {
+        let complete = move |asked: Completing<'_>| Offered::of(complete(asked));
+        self.with(Complete::Now(Box::new(complete)))
+    }
+
+    /// By an async function; its futures stay on the shard that received the request.
+    pub fn by_async<V: Into<String>, I: IntoIterator<Item = V>, F: Future<Output = I> + 'static>(
+        self,
+        complete: impl Fn(Completed) -> F + Send + Sync + 'static,
+    ) -> Completion {
+        self.with(Complete::Later(Box::new(move |asked| {
+            let values = complete(asked);
+            Box::pin(async { Ok(Offered::of(values.await)) })
+        })))
+    }
+
+    /// By a function that blocks or computes for long; it runs on the blocking pool.
+    pub fn by_blocking<V: Into<String>, I: IntoIterator<Item = V>>(
+        self,
+        complete: impl Fn(Completed) -> I + Send + Sync + 'static,
+    ) -> Completion {
+        let complete = Arc::new(complete);
+        self.with(Complete::Later(Box::new(move |asked| {
+            let complete = complete.clone();
+            Box::pin(elsewhere(move || Offered::of(complete(asked))))
+        })))
+    }
+
+    fn with(self, complete: Complete) -> Completion {
+        Completion {
+            of: self.of,
+            argument: self.argument,
+            is_prompt: self.is_prompt,
+            complete,
+        }
     }
 }

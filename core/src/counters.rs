@@ -95,6 +95,8 @@ counters! {
     tool_late,
     /// Tool results over the limit of their size.
     tool_output_over_limit,
+    /// Tool results whose structured content does not fit the tool's outputSchema.
+    tool_output_unfit,
 }
 
 pub(crate) fn bump(counter: &Counter) {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::completion::{Completer, Completing};
+use crate::completion::{Completing, Completion};
 use crate::content::Contents;
 use crate::context::Context;
 use crate::prompt::{IntoMessages, PromptEntry};
@@ -17,9 +17,7 @@ use crate::resource::{
     IntoContents, Reader, Resource, ResourceEntry, Template, TemplateEntry, Variables,
 };
 use crate::server::{BuildError, Builder};
-use crate::tool::{
-    AsyncTool, BlockingTool, ContextTool, Definition, Info, IntoToolResult, RawTool, SyncTool, Tool,
-};
+use crate::tool::{Definition, Info, IntoToolResult, RawTool, Tool, Typed};
 use crate::uri_template::UriTemplate;
 
 /// Tools, resources, prompts and completions, in the order in which they were added.
@@ -30,7 +28,7 @@ pub struct Features {
     pub(crate) resources: Vec<Arc<ResourceEntry>>,
     pub(crate) templates: Vec<Arc<TemplateEntry>>,
     pub(crate) prompts: Vec<Arc<PromptEntry>>,
-    pub(crate) completers: Vec<Arc<Completer>>,
+    pub(crate) completions: Vec<Arc<Completion>>,
     /// The first mistake; told when these features are used.
     pub(crate) mistake: Option<BuildError>,
 }
@@ -51,8 +49,13 @@ impl Features {
         self.resources.extend(other.resources);
         self.templates.extend(other.templates);
         self.prompts.extend(other.prompts);
-        self.completers.extend(other.completers);
+        self.completions.extend(other.completions);
         self.mistake = self.mistake.take().or(other.mistake);
+    }
+
+    fn add_resource(&mut self, definition: Resource, reader: Reader) {
+        let entry = ResourceEntry { definition, reader };
+        self.resources.push(Arc::new(entry));
     }
 
     fn add_template(&mut self, definition: Template, reader: Reader) {
@@ -70,65 +73,104 @@ impl Features {
     }
 }
 
+/// Methods that register typed functions. What they differ in is what a function is given, what it
+/// returns, who runs it, and where it is kept.
+macro_rules! typed {
+    ($($(#[$doc:meta])+ fn $method:ident<A $(: $sent:ident)?>($($given:ty),+) -> [$($bound:tt)+]
+        = $run:path, $keep:ident;)+) => {
+        $($(#[$doc])+
+        pub fn $method<A, R>(
+            self,
+            info: impl Into<Info>,
+            description: impl Into<Cow<'static, str>>,
+            function: impl Fn($($given),+) -> R + Send + Sync + 'static,
+        ) -> Self
+        where
+            A: JsonSchema + DeserializeOwned $(+ $sent)? + 'static,
+            R: $($bound)+ + 'static,
+        {
+            self.$keep($run(info.into(), description.into(), function))
+        })+
+    };
+}
+
+/// Methods that register what reads a resource, or a family of them.
+macro_rules! read {
+    ($($(#[$doc:meta])+ fn $method:ident($definition:ty, fn($($given:ty),*)) -> [$($bound:tt)+]
+        = $run:path, $keep:ident;)+) => {
+        $($(#[$doc])+
+        pub fn $method<R: $($bound)+ + 'static>(
+            mut self,
+            definition: $definition,
+            read: impl Fn($($given),*) -> R + Send + Sync + 'static,
+        ) -> Self {
+            self.features().$keep(definition, $run(read));
+            self
+        })+
+    };
+}
+
 macro_rules! registration {
     ($kind:ty) => {
+        /// Without a description, that of the documentation of a function's arguments is taken.
         impl $kind {
-            /// Registers a function that runs to completion on the shard: it must be short.
-            pub fn tool<A, R>(
-                self,
-                info: impl Into<Info>,
-                description: impl Into<Cow<'static, str>>,
-                function: impl Fn(A) -> R + Send + Sync + 'static,
-            ) -> Self
-            where
-                A: JsonSchema + DeserializeOwned + 'static,
-                R: IntoToolResult,
-            {
-                self.register(SyncTool::new(info, description, function))
+            typed! {
+                /// Registers a function that runs to completion on the shard: it must be short.
+                fn tool<A>(A) -> [IntoToolResult] = Typed::now, register;
+
+                /// Registers an async function; its futures stay on the shard that received the
+                /// call.
+                fn async_tool<A>(A) -> [Future<Output: IntoToolResult>] = Typed::later, register;
+
+                /// Registers an async function that speaks with its client: progress, log
+                /// messages, questions.
+                fn context_tool<A>(A, Context) -> [Future<Output: IntoToolResult>]
+                    = Typed::talking, register;
+
+                /// Registers a function that blocks or computes for long; it runs on the blocking
+                /// pool.
+                fn blocking_tool<A: Send>(A) -> [IntoToolResult] = Typed::elsewhere, register;
+
+                /// Registers a prompt that a short function writes. Its arguments are strings, so
+                /// the members of `A` are `String`, `Option<String>` and what serde reads from a
+                /// string.
+                fn prompt<A>(A) -> [IntoMessages] = PromptEntry::now, keep_prompt;
+
+                /// Registers a prompt that an async function writes, which may ask its client.
+                fn context_prompt<A>(A, Context) -> [Future<Output: IntoMessages>]
+                    = PromptEntry::later, keep_prompt;
+
+                /// Registers a prompt whose function blocks or computes for long; it runs on the
+                /// blocking pool.
+                fn blocking_prompt<A: Send>(A) -> [IntoMessages]
+                    = PromptEntry::elsewhere, keep_prompt;
             }
 
-            /// Registers an async function; its futures stay on the shard that received the call.
-            pub fn async_tool<A, R>(
-                self,
-                info: impl Into<Info>,
-                description: impl Into<Cow<'static, str>>,
-                function: impl Fn(A) -> R + Send + Sync + 'static,
-            ) -> Self
-            where
-                A: JsonSchema + DeserializeOwned + 'static,
-                R: Future<Output: IntoToolResult> + 'static,
-            {
-                self.register(AsyncTool::new(info, description, function))
-            }
+            read! {
+                /// Registers a resource that a short function reads.
+                fn resource(Resource, fn()) -> [IntoContents] = Reader::one, add_resource;
 
-            /// Registers an async function that speaks with its client: progress, log messages,
-            /// questions.
-            pub fn context_tool<A, R>(
-                self,
-                info: impl Into<Info>,
-                description: impl Into<Cow<'static, str>>,
-                function: impl Fn(A, Context) -> R + Send + Sync + 'static,
-            ) -> Self
-            where
-                A: JsonSchema + DeserializeOwned + 'static,
-                R: Future<Output: IntoToolResult> + 'static,
-            {
-                self.register(ContextTool::new(info, description, function))
-            }
+                /// Registers a resource that an async function reads.
+                fn context_resource(Resource, fn(Context)) -> [Future<Output: IntoContents>]
+                    = Reader::one_later, add_resource;
 
-            /// Registers a function that blocks or computes for long; it runs on the blocking
-            /// pool.
-            pub fn blocking_tool<A, R>(
-                self,
-                info: impl Into<Info>,
-                description: impl Into<Cow<'static, str>>,
-                function: impl Fn(A) -> R + Send + Sync + 'static,
-            ) -> Self
-            where
-                A: JsonSchema + DeserializeOwned + Send + 'static,
-                R: IntoToolResult + 'static,
-            {
-                self.register(BlockingTool::new(info, description, function))
+                /// Registers a resource that a function reads which blocks or computes for long;
+                /// it runs on the blocking pool.
+                fn blocking_resource(Resource, fn()) -> [IntoContents]
+                    = Reader::one_elsewhere, add_resource;
+
+                /// Registers a family of resources that a short function reads.
+                fn template(Template, fn(&Variables)) -> [IntoContents]
+                    = Reader::now, add_template;
+
+                /// Registers a family of resources that an async function reads.
+                fn context_template(Template, fn(Variables, Context))
+                    -> [Future<Output: IntoContents>] = Reader::later, add_template;
+
+                /// Registers a family of resources that a function reads which blocks or computes
+                /// for long; it runs on the blocking pool.
+                fn blocking_template(Template, fn(&Variables)) -> [IntoContents]
+                    = Reader::elsewhere, add_template;
             }
 
             /// Registers a function of JSON objects by a schema that was written by hand (JSON
@@ -162,84 +204,6 @@ macro_rules! registration {
                 self.resource(definition, move || contents.clone())
             }
 
-            /// Registers a resource that a short function reads.
-            pub fn resource<R: IntoContents>(
-                mut self,
-                definition: Resource,
-                read: impl Fn() -> R + Send + Sync + 'static,
-            ) -> Self {
-                let reader = Reader::now(move |_| read());
-                let entry = ResourceEntry { definition, reader };
-                self.features().resources.push(Arc::new(entry));
-                self
-            }
-
-            /// Registers a resource that an async function reads.
-            pub fn context_resource<R: Future<Output: IntoContents> + 'static>(
-                mut self,
-                definition: Resource,
-                read: impl Fn(Context) -> R + Send + Sync + 'static,
-            ) -> Self {
-                let reader = Reader::later(move |_, context| read(context));
-                let entry = ResourceEntry { definition, reader };
-                self.features().resources.push(Arc::new(entry));
-                self
-            }
-
-            /// Registers a family of resources that a short function reads.
-            pub fn template<R: IntoContents>(
-                mut self,
-                definition: Template,
-                read: impl Fn(&Variables) -> R + Send + Sync + 'static,
-            ) -> Self {
-                self.features().add_template(definition, Reader::now(read));
-                self
-            }
-
-            /// Registers a family of resources that an async function reads.
-            pub fn context_template<R: Future<Output: IntoContents> + 'static>(
-                mut self,
-                definition: Template,
-                read: impl Fn(Variables, Context) -> R + Send + Sync + 'static,
-            ) -> Self {
-                self.features()
-                    .add_template(definition, Reader::later(read));
-                self
-            }
-
-            /// Registers a prompt that a short function writes. Its arguments are strings, so the
-            /// members of `A` are `String`, `Option<String>` and what serde reads from a string.
-            pub fn prompt<A, R>(
-                mut self,
-                info: impl Into<Info>,
-                description: impl Into<Cow<'static, str>>,
-                function: impl Fn(A) -> R + Send + Sync + 'static,
-            ) -> Self
-            where
-                A: JsonSchema + DeserializeOwned + 'static,
-                R: IntoMessages,
-            {
-                let entry = PromptEntry::now(info.into(), description.into(), function);
-                self.features().prompts.push(Arc::new(entry));
-                self
-            }
-
-            /// Registers a prompt that an async function writes, which may ask its client.
-            pub fn context_prompt<A, R>(
-                mut self,
-                info: impl Into<Info>,
-                description: impl Into<Cow<'static, str>>,
-                function: impl Fn(A, Context) -> R + Send + Sync + 'static,
-            ) -> Self
-            where
-                A: JsonSchema + DeserializeOwned + 'static,
-                R: Future<Output: IntoMessages> + 'static,
-            {
-                let entry = PromptEntry::later(info.into(), description.into(), function);
-                self.features().prompts.push(Arc::new(entry));
-                self
-            }
-
             /// Completes the argument `argument` of the prompt `prompt`.
             pub fn complete_prompt<V: Into<String>, I: IntoIterator<Item = V>>(
                 self,
@@ -247,8 +211,7 @@ macro_rules! registration {
                 argument: impl Into<String>,
                 complete: impl Fn(Completing<'_>) -> I + Send + Sync + 'static,
             ) -> Self {
-                let completer = Completer::new(prompt.into(), argument.into(), true, complete);
-                self.completer(completer)
+                self.completion(Completion::prompt(prompt, argument).by(complete))
             }
 
             /// Completes the variable `variable` of the resource template `template`.
@@ -258,12 +221,17 @@ macro_rules! registration {
                 variable: impl Into<String>,
                 complete: impl Fn(Completing<'_>) -> I + Send + Sync + 'static,
             ) -> Self {
-                let completer = Completer::new(template.into(), variable.into(), false, complete);
-                self.completer(completer)
+                self.completion(Completion::template(template, variable).by(complete))
             }
 
-            fn completer(mut self, completer: Completer) -> Self {
-                self.features().completers.push(Arc::new(completer));
+            /// Registers a completion.
+            pub fn completion(mut self, completion: Completion) -> Self {
+                self.features().completions.push(Arc::new(completion));
+                self
+            }
+
+            fn keep_prompt(mut self, entry: PromptEntry) -> Self {
+                self.features().prompts.push(Arc::new(entry));
                 self
             }
         }

@@ -53,12 +53,12 @@ pub mod tool;
 mod uri_template;
 
 pub use ask::{AskError, Elicit, Elicited, Sample, Sampled};
-pub use completion::Completing;
-pub use content::{Content, Contents, Icon};
+pub use completion::{Completed, Completing, Completion};
+pub use content::{Annotations, Content, Contents, Icon};
 pub use context::{Context, Level};
 pub use features::Features;
 pub use node::{Node, NodeConfig, NodeError};
 pub use prompt::PromptMessage;
 pub use resource::{Resource, Template, Variables};
 pub use server::Server;
-pub use tool::{Info, IntoToolResult, Json, NoArguments};
+pub use tool::{Info, IntoToolResult, Json, NoArguments, TaskSupport};

@@ -175,10 +175,16 @@ limits! {
     /// Bytes of answers that a call in rounds, or a task, may be given at once.
     request_state_bytes: usize, Bytes = 64 * KIB, 256..=4 * 1024 * 1024, "-32602";
     /// Tasks of one shard, running and remembered.
-    tasks_per_shard: usize, Count = 1000, 1..=1_048_576, "the call goes on as a call";
+    tasks_per_shard: usize, Count = 1000, 1..=1_048_576,
+        "the call goes on as a call; -32603 in the legacy era";
+    /// Tasks of one legacy session, running and remembered.
+    tasks_per_session: usize, Count = 100, 1..=1000, "-32603";
+    /// Requests for its result and streams that may watch one task at a time.
+    task_watch_count: usize, Count = 16, 1..=1024,
+        "503 with -32000; a subscription is not honoured for it";
     /// Bytes of results that the tasks of one shard may keep; looked at when a task begins.
     task_bytes_per_shard: usize, Bytes = 256 * MIB, 1024..=68_719_476_736,
-        "the call goes on as a call";
+        "the call goes on as a call; -32603 in the legacy era";
     /// Time from the beginning of a task until it is forgotten, and ended if it still runs.
     task_ttl_ms: u64, Millis = HOUR, 1000..=24 * HOUR, "ended; then -32602";
     /// Messages of one batch, which only sessions of 2025-03-26 may send.

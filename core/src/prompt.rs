@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::future::Future;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Content, Contents, Icon, Role};
+use crate::content::{Content, Contents, Icon, Meta, Role};
 use crate::context::Context;
+use crate::mcp::work::Failed;
 use crate::rpc::{RpcError, Value};
-use crate::tool::{Info, LocalBoxFuture, schema_of};
+use crate::tool::{Info, LocalBoxFuture, description_of, elsewhere, schema_of};
 
 /// One message of a prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -99,10 +101,12 @@ pub(crate) struct PromptDefinition {
     icons: Vec<Icon>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) arguments: Vec<Argument>,
+    #[serde(rename = "_meta", skip_serializing_if = "Meta::is_empty")]
+    meta: Meta,
 }
 
 /// What came of a prompt.
-pub(crate) type Messages = Result<Vec<PromptMessage>, RpcError>;
+pub(crate) type Messages = Result<Vec<PromptMessage>, Failed>;
 
 /// A prompt that was begun.
 pub(crate) enum Begun {
@@ -131,7 +135,10 @@ impl PromptEntry {
         Self {
             definition: define::<A>(info, description),
             begin: Box::new(move |arguments, _| {
-                Begun::Done(read(arguments).and_then(|arguments| told(function(arguments))))
+                Begun::Done(match read(arguments) {
+                    Ok(arguments) => told(function(arguments)),
+                    Err(error) => Err(error.into()),
+                })
             }),
         }
     }
@@ -152,7 +159,30 @@ impl PromptEntry {
                     let messages = function(arguments, context());
                     Begun::Running(Box::pin(async { told(messages.await) }))
                 }
-                Err(error) => Begun::Done(Err(error)),
+                Err(error) => Begun::Done(Err(error.into())),
+            }),
+        }
+    }
+
+    pub(crate) fn elsewhere<A, R>(
+        info: Info,
+        description: Cow<'static, str>,
+        function: impl Fn(A) -> R + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: JsonSchema + DeserializeOwned + Send + 'static,
+        R: IntoMessages,
+    {
+        let function = Arc::new(function);
+        Self {
+            definition: define::<A>(info, description),
+            begin: Box::new(move |arguments, _| match read(arguments) {
+                Ok(arguments) => {
+                    let function = function.clone();
+                    let work = move || told(function(arguments));
+                    Begun::Running(Box::pin(async { elsewhere(work).await? }))
+                }
+                Err(error) => Begun::Done(Err(error.into())),
             }),
         }
     }
@@ -169,7 +199,7 @@ fn read<A: DeserializeOwned>(arguments: Value<'_>) -> Result<A, RpcError> {
 }
 
 fn told(messages: impl IntoMessages) -> Messages {
-    messages.into_messages().map_err(RpcError::failed)
+    messages.into_messages().map_err(Failed::saying)
 }
 
 /// Arguments of a prompt are strings: the properties of `A` are their names.
@@ -181,7 +211,12 @@ fn define<A: JsonSchema>(info: Info, description: Cow<'static, str>) -> PromptDe
         #[serde(default)]
         required: Vec<String>,
     }
-    let object: Object = serde_json::from_str(schema_of::<A>().get()).unwrap_or_default();
+    let schema = schema_of::<A>();
+    let object: Object = serde_json::from_str(schema.get()).unwrap_or_default();
+    let description = match description.is_empty() {
+        true => description_of(&schema).into(),
+        false => description,
+    };
     let argument = |(name, schema): (&String, &serde_json::Value)| Argument {
         name: name.clone(),
         description: schema["description"].as_str().map(str::to_owned),
@@ -193,6 +228,7 @@ fn define<A: JsonSchema>(info: Info, description: Cow<'static, str>) -> PromptDe
         description,
         icons: info.icons,
         arguments: object.properties.iter().map(argument).collect(),
+        meta: info.meta,
     }
 }
 

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::content::{Annotations, Contents, Icon};
+use crate::content::{Annotations, Contents, Icon, Meta};
 use crate::context::Context;
-use crate::rpc::RpcError;
-use crate::tool::LocalBoxFuture;
+use crate::mcp::work::Failed;
+use crate::tool::{LocalBoxFuture, elsewhere};
 use crate::uri_template::UriTemplate;
 
 type Text = Cow<'static, str>;
@@ -31,6 +32,8 @@ struct About {
     icons: Vec<Icon>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Annotations>,
+    #[serde(rename = "_meta", skip_serializing_if = "Meta::is_empty")]
+    meta: Meta,
 }
 
 macro_rules! presented {
@@ -86,6 +89,17 @@ macro_rules! presented {
                 self
             }
 
+            /// Adds to `_meta`, under a key such as `example.com/name`.
+            #[must_use]
+            pub fn meta(
+                mut self,
+                key: impl Into<String>,
+                value: impl Into<serde_json::Value>,
+            ) -> Self {
+                self.about.meta.insert(key.into(), value.into());
+                self
+            }
+
             pub(crate) fn key(&self) -> &str {
                 &self.$key
             }
@@ -135,7 +149,7 @@ impl Variables {
 }
 
 /// What came of reading; `Ok(None)` when there is no such resource.
-pub(crate) type Reading = Result<Option<Vec<Contents>>, RpcError>;
+pub(crate) type Reading = Result<Option<Vec<Contents>>, Failed>;
 
 /// What a function that reads may return.
 pub trait IntoContents {
@@ -182,13 +196,32 @@ impl<T: IntoContents, E: Display> IntoContents for Result<T, E> {
     }
 }
 
-/// A function that reads resources, of one of two kinds.
+/// A function that reads resources: at once, or as a future of the shard.
 pub(crate) enum Reader {
     Now(Box<dyn Fn(&Variables) -> Reading + Send + Sync>),
     Later(Box<dyn Fn(Variables, Context) -> LocalBoxFuture<'static, Reading> + Send + Sync>),
 }
 
 impl Reader {
+    /// Reads one resource at once.
+    pub(crate) fn one<R: IntoContents>(read: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        Self::now(move |_| read())
+    }
+
+    /// Reads one resource as a future of the shard.
+    pub(crate) fn one_later<R: Future<Output: IntoContents> + 'static>(
+        read: impl Fn(Context) -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::later(move |_, context| read(context))
+    }
+
+    /// Reads one resource on the blocking pool.
+    pub(crate) fn one_elsewhere<R: IntoContents>(
+        read: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::elsewhere(move |_| read())
+    }
+
     pub(crate) fn now<R: IntoContents>(
         read: impl Fn(&Variables) -> R + Send + Sync + 'static,
     ) -> Self {
@@ -203,10 +236,20 @@ impl Reader {
             Box::pin(async { told(reading.await) })
         }))
     }
+
+    pub(crate) fn elsewhere<R: IntoContents>(
+        read: impl Fn(&Variables) -> R + Send + Sync + 'static,
+    ) -> Self {
+        let read = Arc::new(read);
+        Self::Later(Box::new(move |variables, _| {
+            let read = read.clone();
+            Box::pin(async move { elsewhere(move || told(read(&variables))).await? })
+        }))
+    }
 }
 
 fn told(contents: impl IntoContents) -> Reading {
-    contents.into_contents().map_err(RpcError::failed)
+    contents.into_contents().map_err(Failed::saying)
 }
 
 /// A resource and who reads it.

@@ -81,6 +81,10 @@ struct Implementation {
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<Cow<'static, str>>,
     version: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<Cow<'static, str>>,
+    #[serde(rename = "websiteUrl", skip_serializing_if = "Option::is_none")]
+    website_url: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     icons: Vec<Icon>,
 }
@@ -96,8 +100,9 @@ struct Inner {
     stamp: Stamp,
     secrets: Secrets,
     declared: Declared,
-    /// Members of the `initialize` result behind its version, without braces.
-    introduction: Vec<u8>,
+    /// Members of the `initialize` result behind its version, without braces: for versions that
+    /// know tasks, and for those that do not.
+    introductions: [Vec<u8>; 2],
     discovery: Vec<u8>,
 }
 
@@ -115,13 +120,13 @@ impl Declared {
         Self {
             resources: !features.resources.is_empty() || !features.templates.is_empty(),
             prompts: !features.prompts.is_empty(),
-            completions: !features.completers.is_empty(),
+            completions: !features.completions.is_empty(),
             tasks,
         }
     }
 
-    /// The capabilities in an era, as JSON.
-    fn capabilities(self, era: Era) -> String {
+    /// The capabilities that clients of a version are told of, as JSON.
+    fn capabilities(self, version: Version) -> String {
         let mut all = vec![r#""logging":{}"#, r#""tools":{"listChanged":true}"#];
         if self.resources {
             all.push(r#""resources":{"subscribe":true,"listChanged":true}"#);
@@ -133,8 +138,13 @@ impl Declared {
             all.push(r#""completions":{}"#);
         }
         let extensions = format!(r#""extensions":{{"{EXTENSION}":{{}}}}"#);
-        if self.tasks && era == Era::Modern {
-            all.push(&extensions);
+        match version {
+            _ if !self.tasks => {}
+            Version::V2026_07_28 => all.push(&extensions),
+            Version::V2025_11_25 => {
+                all.push(r#""tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}"#)
+            }
+            _ => {}
         }
         format!("{{{}}}", all.join(","))
     }
@@ -151,6 +161,8 @@ impl Server {
                 name: name.into(),
                 title: None,
                 version: version.into(),
+                description: None,
+                website_url: None,
                 icons: Vec::new(),
             },
             instructions: None,
@@ -201,7 +213,7 @@ impl Server {
         self.remove(List::Prompts, |all| {
             let before = all.prompts.len();
             all.prompts.retain(|it| it.definition.name != name);
-            all.completers.retain(|it| !it.is_prompt || it.of != name);
+            all.completions.retain(|it| !it.is_prompt || it.of != name);
             all.prompts.len() < before
         })
     }
@@ -213,7 +225,7 @@ impl Server {
             let before = all.resources.len() + all.templates.len();
             all.resources.retain(|it| it.definition.key() != uri);
             all.templates.retain(|it| it.definition.key() != uri);
-            all.completers.retain(|it| it.is_prompt || it.of != uri);
+            all.completions.retain(|it| it.is_prompt || it.of != uri);
             all.resources.len() + all.templates.len() < before
         })
     }
@@ -269,8 +281,12 @@ impl Server {
         &self.0.secrets
     }
 
-    pub(crate) fn introduction(&self) -> &[u8] {
-        &self.0.introduction
+    pub(crate) fn introduction(&self, version: Version) -> &[u8] {
+        let [with_tasks, without] = &self.0.introductions;
+        match version >= Version::V2025_11_25 {
+            true => with_tasks,
+            false => without,
+        }
     }
 
     pub(crate) fn discovery(&self) -> &[u8] {
@@ -311,6 +327,18 @@ impl Builder {
         self
     }
 
+    /// Says what the server is, for people.
+    pub fn description(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.info.description = Some(text.into());
+        self
+    }
+
+    /// Names the server's page for people.
+    pub fn website_url(mut self, url: impl Into<Cow<'static, str>>) -> Self {
+        self.info.website_url = Some(url.into());
+        self
+    }
+
     /// Adds an icon of the server.
     pub fn icon(mut self, icon: Icon) -> Self {
         self.info.icons.push(icon);
@@ -323,8 +351,9 @@ impl Builder {
         self
     }
 
-    /// Lets calls become tasks (extension `io.modelcontextprotocol/tasks` of the modern era); their
-    /// handlers say which, by [`crate::Context::become_task`].
+    /// Lets calls become tasks. In the modern era (extension `io.modelcontextprotocol/tasks`) their
+    /// handlers say which, by [`crate::Context::become_task`]; in 2025-11-25 clients do, of tools
+    /// whose [`crate::Info::task_support`] lets them.
     pub fn with_tasks(mut self) -> Self {
         self.tasks = true;
         self
@@ -369,20 +398,23 @@ impl Builder {
             r#"{"supportedVersions":"#,
             &json(&versions),
             r#","capabilities":"#,
-            &declared.capabilities(Era::Modern),
+            &declared.capabilities(Version::V2026_07_28),
             &instructions,
         ]
         .concat()
         .into_bytes();
         stamp.close_cacheable(Era::Modern, &mut discovery);
-        let introduction = [
-            r#""capabilities":"#,
-            &declared.capabilities(Era::Legacy),
-            r#","serverInfo":"#,
-            &info,
-            &instructions,
-        ]
-        .concat();
+        let introduction = |version| {
+            let capabilities = declared.capabilities(version);
+            let info = [
+                r#""capabilities":"#,
+                &capabilities,
+                r#","serverInfo":"#,
+                &info,
+            ];
+            [info.concat(), instructions.clone()].concat().into_bytes()
+        };
+        let introductions = [Version::V2025_11_25, Version::V2025_06_18].map(introduction);
         Ok(Server(Arc::new(Inner {
             press: Press::new(Edition::new(catalog)),
             bells: Bells::default(),
@@ -390,7 +422,7 @@ impl Builder {
             stamp,
             secrets,
             declared,
-            introduction: introduction.into_bytes(),
+            introductions,
             discovery,
         })))
     }

@@ -152,6 +152,19 @@ pub trait SessionLink {
     /// Tells that the request with the id `request`, as JSON, is under way; resolves when the
     /// client cancels it.
     fn begin(&self, request: &str) -> LocalBoxFuture<'static, ()>;
+
+    /// Sends a message that belongs to no request, on the session's own stream.
+    fn say(&self, message: String);
+
+    /// Lists the task `task` among those of the session; false when it has as many as it may, or
+    /// cannot be had.
+    fn keep_task(&self, task: &str) -> LocalBoxFuture<'static, bool>;
+
+    /// Lists it no more.
+    fn forget_task(&self, task: &str);
+
+    /// The ids of the session's tasks; `None` when it cannot be had.
+    fn tasks(&self) -> LocalBoxFuture<'static, Option<Vec<Box<str>>>>;
 }
 
 /// Access to the legacy sessions of the node. The futures stay on the shard that asked.

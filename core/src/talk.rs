@@ -18,7 +18,7 @@ use crate::limits::Limits;
 use crate::mcp::{Capabilities, Era};
 use crate::rpc::RpcError;
 use crate::session::{Reply, SessionLink};
-use crate::task::EXTENSION;
+use crate::task::RELATED;
 
 /// What a client must be able to do to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,8 @@ pub(crate) struct Talk {
     waiting: Cell<u32>,
     /// Whether the call is to become a task, is one, or cannot be one.
     task: Cell<TaskWish>,
+    /// The id of that task.
+    task_id: RefCell<String>,
     /// The call of a task, which waits for answers.
     asker: RefCell<Option<Waker>>,
     link: Option<Rc<dyn SessionLink>>,
@@ -147,6 +149,7 @@ impl Talk {
             stream_ends: Cell::new(false),
             waiting: Cell::new(0),
             task: Cell::new(TaskWish::None),
+            task_id: RefCell::default(),
             asker: RefCell::default(),
             link: opening.link,
             answers: RefCell::new(opening.answers),
@@ -196,16 +199,39 @@ impl Talk {
     /// Queues a message; false when it was dropped, because the call has ended or the client does
     /// not read what is there already.
     fn send(&self, message: &Value) -> bool {
-        let text = message.to_string();
+        if self.task.get() == TaskWish::Granted {
+            return self.send_of_task(message);
+        }
+        self.pass_on(message.to_string())
+    }
+
+    /// Queues a whole message; false when it was dropped.
+    pub(crate) fn pass_on(&self, text: String) -> bool {
         let bytes = self.outbox_bytes.get() + text.len();
-        let is_task = self.task.get() == TaskWish::Granted;
-        if is_task || self.ended.get() || bytes > self.room_bytes {
+        if self.ended.get() || bytes > self.room_bytes {
             return false;
         }
         self.outbox_bytes.set(bytes);
         self.outbox.borrow_mut().push_back(text);
         self.wake();
         true
+    }
+
+    /// A task has no stream of its own: what it says goes to that of its session. The modern era
+    /// has neither.
+    fn send_of_task(&self, message: &Value) -> bool {
+        let Some(link) = &self.link else {
+            return false;
+        };
+        let mut message = message.clone();
+        message["params"]["_meta"] = self.related();
+        link.say(message.to_string());
+        true
+    }
+
+    /// The `_meta` of what belongs to the task, in the legacy era.
+    fn related(&self) -> Value {
+        json!({RELATED: {"taskId": *self.task_id.borrow()}})
     }
 
     fn wake(&self) {
@@ -267,9 +293,8 @@ impl Talk {
     /// As [`Talk::become_task`], but the call fails where there are no tasks.
     pub(crate) async fn require_task(&self) {
         if !self.become_task().await {
-            let missing = json!({"extensions": {EXTENSION: {}}});
             let error = match self.era {
-                Era::Modern => RpcError::missing_capability("tasks", &missing),
+                Era::Modern => RpcError::no_tasks(),
                 Era::Legacy => RpcError::failed("this tool runs only as a task"),
             };
             self.fail(error).await
@@ -288,6 +313,21 @@ impl Talk {
         } else {
             TaskWish::Refused
         });
+    }
+
+    /// Remembers which task the call has become.
+    pub(crate) fn name_task(&self, id: &str) {
+        self.task_id.replace(id.to_owned());
+    }
+
+    /// Whether a task waits for its client.
+    pub(crate) fn asks(&self) -> bool {
+        !self.wanted.borrow().is_empty()
+    }
+
+    /// The keys of what a task asks now.
+    pub(crate) fn open_questions(&self) -> Vec<String> {
+        self.wanted.borrow().keys().cloned().collect()
     }
 
     /// Remembers the call of a task, which waits for answers.
@@ -441,12 +481,17 @@ impl Talk {
         if let Some(params) = params {
             request["params"] = params;
         }
-        if !self.send(&request) {
+        let reply = if self.task.get() == TaskWish::Granted {
+            // It goes out with the request for the task's result that its client is to make.
+            request["params"]["_meta"] = self.related();
+            let _wanted = Wanted::new(&self.wanted, &expected.id, request);
+            expected.reply.await
+        } else if self.send(&request) {
+            let _waits = Waits::new(&self.waiting);
+            expected.reply.await
+        } else {
             return Err(AskError::Full);
-        }
-        let waits = Waits::new(&self.waiting);
-        let reply = expected.reply.await;
-        drop(waits);
+        };
         match reply {
             Some(Reply::Result(json)) => {
                 serde_json::from_str(&json).map_err(|error| AskError::Malformed(error.to_string()))
@@ -470,5 +515,21 @@ impl<'a> Waits<'a> {
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+/// A question of a task, which is open until its wait ends, however it does.
+struct Wanted<'a>(&'a RefCell<Map<String, Value>>, &'a str);
+
+impl<'a> Wanted<'a> {
+    fn new(all: &'a RefCell<Map<String, Value>>, id: &'a str, question: Value) -> Self {
+        all.borrow_mut().insert(id.to_owned(), question);
+        Self(all, id)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().remove(self.1);
     }
 }

@@ -18,6 +18,7 @@ use ninefold_runtime::{
 use super::id::{Route, Secret};
 use crate::limits::Limits;
 use crate::session::{Event, Reply};
+use crate::task::TaskNews;
 
 /// Messages that may wait for one hub; what finds no room is lost, as on a broken connection.
 const MAILBOX: u32 = 16_384;
@@ -30,6 +31,8 @@ pub(crate) enum Parcel {
     Reply(Reply),
     /// An event of a session.
     Event(Event),
+    /// What a task says.
+    Task(TaskNews),
     /// The call is to end.
     Cancel,
     /// Nothing more will come.
@@ -43,6 +46,9 @@ impl Parcel {
             Self::Event(event) => event.id.len() + event.data.len(),
             Self::Reply(Reply::Result(text)) => text.len(),
             Self::Reply(Reply::Error { message, .. }) => message.len(),
+            Self::Task(TaskNews::Stands(text) | TaskNews::Asks(text)) => text.len(),
+            Self::Task(TaskNews::Ended(Ok(result))) => result.len(),
+            Self::Task(TaskNews::Ended(Err(error))) => error.message.len(),
             Self::Cancel | Self::End => 0,
         }
     }

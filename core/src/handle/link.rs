@@ -10,7 +10,9 @@ use ninefold_runtime::{Address, Handler, Message, SendError, sleep, spawn_local,
 
 use super::hub::{Hub, Parcel, Slot};
 use super::id::{IdCodec, Secret};
-use super::session::{Begin, Detach, End, Record, Session};
+use super::session::{
+    ANSWER_WITHIN, Begin, Detach, End, ForgetTask, KeepTask, Record, Say, Session, TheTasks,
+};
 use crate::session::{Event, Expected, Feed, Reply, SessionLink};
 use crate::tool::LocalBoxFuture;
 
@@ -76,24 +78,45 @@ impl SessionLink for Link {
         };
         Box::pin(async move { while !matches!(under_way.slot.receive().await, Parcel::Cancel) {} })
     }
+
+    fn say(&self, message: String) {
+        let secret = self.secret;
+        // A session that has no room for it is so busy that its client will look anyway.
+        let _ = self.session.cast(Say { secret, message });
+    }
+
+    fn keep_task(&self, task: &str) -> LocalBoxFuture<'static, bool> {
+        let keep = KeepTask {
+            secret: self.secret,
+            task: task.into(),
+        };
+        let kept = self.session.call(keep, ANSWER_WITHIN);
+        Box::pin(async { kept.await.unwrap_or_default() })
+    }
+
+    fn forget_task(&self, task: &str) {
+        tell(self.session, ForgetTask(task.into()));
+    }
+
+    fn tasks(&self) -> LocalBoxFuture<'static, Option<Vec<Box<str>>>> {
+        let tasks = self.session.call(TheTasks(self.secret), ANSWER_WITHIN);
+        Box::pin(async { tasks.await.unwrap_or_default() })
+    }
 }
 
-/// Pause before a session that had no room is told again.
+/// Pause before an actor that had no room is told again.
 const TELL_AGAIN: Duration = Duration::from_millis(10);
 
-/// Tells a session what it must know, or it would wait for ever for what has ended: again and again
-/// while it has no room, until it has or is gone.
-fn tell<M: Message>(session: Address<Session>, message: M)
-where
-    Session: Handler<M>,
-{
-    let Err(SendError::Full(mut left) | SendError::Shed(mut left)) = session.cast(message) else {
+/// Tells a session or a task what it must know, or it would wait for ever for what has ended: again
+/// and again while it has no room, until it has or is gone.
+pub(super) fn tell<A: Handler<M>, M: Message>(actor: Address<A>, message: M) {
+    let Err(SendError::Full(mut left) | SendError::Shed(mut left)) = actor.cast(message) else {
         return;
     };
     let again = async move {
         loop {
             sleep(TELL_AGAIN).await;
-            match session.cast(left) {
+            match actor.cast(left) {
                 Err(SendError::Full(back) | SendError::Shed(back)) => left = back,
                 Ok(()) | Err(_) => return,
             }
@@ -128,7 +151,7 @@ impl Feed for SessionFeed {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Parcel::Event(event)) => return Poll::Ready(Some(event)),
                 Poll::Ready(Parcel::End) => return Poll::Ready(None),
-                Poll::Ready(Parcel::Reply(_) | Parcel::Cancel) => {}
+                Poll::Ready(Parcel::Reply(_) | Parcel::Task(_) | Parcel::Cancel) => {}
             }
         }
     }

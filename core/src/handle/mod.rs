@@ -6,6 +6,7 @@ mod link;
 mod session;
 mod streams;
 mod task;
+mod watch;
 
 pub(crate) use hub::{Hub, Hubs};
 pub(crate) use id::IdCodec;

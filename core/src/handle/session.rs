@@ -18,6 +18,7 @@ use super::hub::{Hub, Parcel, SlotRef};
 use super::id::{IdCodec, Route, Secret};
 use super::link::{Link, SessionFeed};
 use super::streams::Streams;
+use super::task;
 use crate::changes::{List, News};
 use crate::limits::Limits;
 use crate::mcp::Version;
@@ -31,7 +32,7 @@ const MAILBOX: u32 = 256;
 /// Bytes of them: a result may be as large as a tool's output may, and is recorded here.
 const MAILBOX_BYTES: u32 = 16 << 20;
 /// How long a session may take to answer before its request is refused with 503.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a request wants of its session.
 enum Want {
@@ -112,6 +113,46 @@ impl Message for Detach {
     type Reply = ();
 }
 
+/// A message that belongs to no request.
+pub(super) struct Say {
+    pub(super) secret: Secret,
+    pub(super) message: String,
+}
+
+impl Message for Say {
+    type Reply = ();
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.message.len()
+    }
+}
+
+/// A task of the session has begun.
+pub(super) struct KeepTask {
+    pub(super) secret: Secret,
+    pub(super) task: Box<str>,
+}
+
+impl Message for KeepTask {
+    /// Whether it is listed now.
+    type Reply = bool;
+}
+
+/// It is forgotten.
+pub(super) struct ForgetTask(pub(super) Box<str>);
+
+impl Message for ForgetTask {
+    type Reply = ();
+}
+
+/// Which tasks there are.
+pub(super) struct TheTasks(pub(super) Secret);
+
+impl Message for TheTasks {
+    /// Their ids; `None` to who does not know the secret.
+    type Reply = Option<Vec<Box<str>>>;
+}
+
 /// What the server offers has changed.
 struct Heard(Arc<News>);
 
@@ -130,6 +171,9 @@ pub(super) struct Session {
     subscribed: BTreeSet<Box<str>>,
     subscribed_max: usize,
     subscribed_bytes_max: usize,
+    tasks: Vec<Box<str>>,
+    tasks_max: usize,
+    codec: Arc<IdCodec>,
     seat: Seat,
 }
 
@@ -205,6 +249,9 @@ impl Session {
         for (_, slot) in self.under_way.drain(..) {
             self.hub.post(slot, Parcel::Cancel);
         }
+        for task in self.tasks.drain(..) {
+            task::orphan(&self.codec, &task);
+        }
     }
 }
 
@@ -248,6 +295,7 @@ impl Handler<Reap> for Session {
                 unused_s = unused_ns / 1_000_000_000,
                 "a session ended unused"
             );
+            self.end();
             context.stop();
         } else {
             context.send_after(Duration::from_nanos(self.idle_ns - unused_ns), Reap);
@@ -281,6 +329,40 @@ impl Handler<Record> for Session {
             } = record;
             self.streams.record(&self.hub, &stream, event, last);
         }
+    }
+}
+
+impl Handler<Say> for Session {
+    fn handle(&mut self, say: Say, _: &mut Context<'_, Self>) {
+        if self.secret.matches(say.secret) {
+            self.streams.say(&self.hub, say.message);
+        }
+    }
+}
+
+impl Handler<KeepTask> for Session {
+    fn handle(&mut self, keep: KeepTask, _: &mut Context<'_, Self>) -> bool {
+        let room = self.secret.matches(keep.secret) && self.tasks.len() < self.tasks_max;
+        if room {
+            self.tasks.push(keep.task);
+        }
+        room
+    }
+}
+
+impl Handler<ForgetTask> for Session {
+    fn handle(&mut self, ForgetTask(task): ForgetTask, _: &mut Context<'_, Self>) {
+        self.tasks.retain(|it| *it != task);
+    }
+}
+
+impl Handler<TheTasks> for Session {
+    fn handle(
+        &mut self,
+        TheTasks(secret): TheTasks,
+        _: &mut Context<'_, Self>,
+    ) -> Option<Vec<Box<str>>> {
+        self.secret.matches(secret).then(|| self.tasks.clone())
     }
 }
 
@@ -410,6 +492,9 @@ impl Sessions for ShardSessions {
             subscribed: BTreeSet::new(),
             subscribed_max: limits.subscription_count,
             subscribed_bytes_max: limits.subscription_bytes,
+            tasks: Vec::new(),
+            tasks_max: limits.tasks_per_session,
+            codec: self.codec.clone(),
             seat,
         };
         let options = SpawnOptions {

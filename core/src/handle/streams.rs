@@ -69,10 +69,15 @@ impl Streams {
         if let Some(params) = params {
             message["params"] = params;
         }
+        self.say(hub, message.to_string());
+    }
+
+    /// Sends a message that belongs to no request.
+    pub(super) fn say(&mut self, hub: &Hub, message: String) {
         self.latest += 1;
         let event = Event {
             id: format!("{STANDALONE}-{}", self.latest),
-            data: message.to_string(),
+            data: message,
         };
         if let Some(slot) = self.standalone {
             hub.post(slot, Parcel::Event(event.clone()));

@@ -10,37 +10,41 @@ use std::time::Duration;
 
 use ninefold_runtime::panics::{Caught, catch};
 use ninefold_runtime::{
-    Actor, Address, CallError, Class, Context, Handler, Message, SpawnOptions, clock, is_draining,
+    Actor, Address, Class, Context, Handler, Message, SpawnOptions, clock, is_draining,
     spawn_actor, spawn_local,
 };
 use serde_json::{Map, Value, json};
 
+use super::hub::{Hub, SlotRef};
 use super::id::{IdCodec, Route, Secret};
+use super::link::tell;
+use super::watch::{self, Watched, Watchers};
 use crate::limits::Limits;
-use crate::mcp::COMPLETE;
 use crate::mcp::work::Made;
+use crate::mcp::{COMPLETE, Era};
 use crate::rfc3339::Rfc3339;
 use crate::rpc::RpcError;
 use crate::talk::{Standing, Talk};
-use crate::task::{Job, TaskError, Tasks, Want};
-use crate::tool::{LocalBoxFuture, ToolResult};
+use crate::task::{Begun, Job, TaskError, TaskFeed, TaskNews, Tasks, Want};
+use crate::tool::{LocalBoxFuture, Members, ToolResult};
 
 /// Messages that may wait for one task.
 const MAILBOX: u32 = 64;
 /// Bytes of them: several answers as large as a body may be.
 const MAILBOX_BYTES: u32 = 16 << 20;
 /// How long a task may take to say how it stands.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How often a client is advised to ask.
 const POLL_MS: u64 = 500;
+/// Shortest time that a task is remembered, whatever its client wants.
+const TTL_MIN_MS: u64 = 1000;
 
 /// How a task stands.
 enum Status {
     Working,
     /// The result, as JSON.
     Completed(Value),
-    /// The error, as JSON.
-    Failed(Value),
+    Failed(RpcError),
     Cancelled,
 }
 
@@ -50,7 +54,12 @@ struct Shared {
     created: String,
     updated: RefCell<String>,
     ttl_ms: u64,
+    /// Whether it belongs to a session: a task of the legacy era.
+    owned: bool,
     status: RefCell<Status>,
+    /// The status that was told last, and the questions that were open then.
+    told: RefCell<(&'static str, Vec<String>)>,
+    watchers: Watchers,
     talk: Rc<Talk>,
     call: RefCell<Option<Waker>>,
     taken: Rc<Taken>,
@@ -74,12 +83,15 @@ impl Shared {
             self.taken.bytes.set(self.taken.bytes.get() + bytes);
         }
         *self.status.borrow_mut() = status;
-        *self.updated.borrow_mut() = now();
+        self.look();
+        if let Some(end) = self.end() {
+            self.watchers.tell_all(|| TaskNews::Ended(end.clone()));
+        }
     }
 
     /// Ends the call, if it still goes on.
     fn cancel(&self) {
-        if matches!(*self.status.borrow(), Status::Working) {
+        if self.works() {
             self.settle(Status::Cancelled);
         }
         if let Some(call) = self.call.take() {
@@ -87,23 +99,100 @@ impl Shared {
         }
     }
 
+    fn works(&self) -> bool {
+        matches!(*self.status.borrow(), Status::Working)
+    }
+
+    /// Tells of what has changed since the last look.
+    fn look(&self) {
+        let open = self.talk.open_questions();
+        if self.owned && self.works() && !open.is_empty() {
+            let wanted = self.talk.wanted().into_iter();
+            let questions = wanted.map(|(id, question)| (id, question.to_string()));
+            self.watchers.pass_on(questions);
+        }
+        let now_told = (self.status_name(), open);
+        let before = self.told.replace(now_told.clone());
+        if before == now_told {
+            return;
+        }
+        *self.updated.borrow_mut() = now();
+        let members = self.members();
+        if !self.owned {
+            let stands = || TaskNews::Stands(members.clone());
+            self.watchers.tell_all(stands);
+        } else if before.0 != now_told.0
+            && let Some(link) = self.talk.link()
+        {
+            let method = "notifications/tasks/status";
+            link.say(format!(
+                r#"{{"jsonrpc":"2.0","method":"{method}","params":{members}}}}}"#
+            ));
+        }
+    }
+
+    /// Begins to tell `slot`.
+    fn watched_by(&self, slot: SlotRef) -> Result<String, TaskError> {
+        if !self.watchers.add(slot) {
+            return Err(TaskError::Watched);
+        }
+        match self.end() {
+            _ if !self.owned => {
+                let stands = TaskNews::Stands(self.members());
+                self.watchers.tell(slot, stands);
+            }
+            Some(end) => self.watchers.tell(slot, TaskNews::Ended(end)),
+            None => self.look(),
+        }
+        Ok(String::new())
+    }
+
+    /// What the call has made, once it has; in the legacy era a request waits for it.
+    fn end(&self) -> Option<Result<String, RpcError>> {
+        match &*self.status.borrow() {
+            Status::Completed(result) if self.owned => Some(Ok(result.to_string())),
+            Status::Failed(error) if self.owned => Some(Err(error.clone())),
+            Status::Cancelled if self.owned => {
+                Some(Err(RpcError::failed("the task was cancelled")))
+            }
+            _ => None,
+        }
+    }
+
+    fn status_name(&self) -> &'static str {
+        match &*self.status.borrow() {
+            Status::Working if self.talk.asks() => "input_required",
+            Status::Working => "working",
+            // The legacy era calls a tool that failed a task that failed.
+            Status::Completed(result) if self.owned && result["isError"] == true => "failed",
+            Status::Completed(_) => "completed",
+            Status::Failed(_) => "failed",
+            Status::Cancelled => "cancelled",
+        }
+    }
+
     /// The members of the task, its object left open.
     fn members(&self) -> String {
-        let wanted = self.talk.wanted();
-        let (status, key, value) = match &*self.status.borrow() {
-            Status::Working if wanted.is_empty() => ("working", None, Value::Null),
-            Status::Working => ("input_required", Some("inputRequests"), wanted.into()),
-            Status::Completed(result) => ("completed", Some("result"), result.clone()),
-            Status::Failed(error) => ("failed", Some("error"), error.clone()),
-            Status::Cancelled => ("cancelled", None, Value::Null),
+        let [ttl, poll] = match self.owned {
+            true => ["ttl", "pollInterval"],
+            false => ["ttlMs", "pollIntervalMs"],
         };
         let mut task = json!({
-            "taskId": *self.id.borrow(), "status": status, "createdAt": self.created,
-            "lastUpdatedAt": *self.updated.borrow(), "ttlMs": self.ttl_ms,
-            "pollIntervalMs": POLL_MS,
+            "taskId": *self.id.borrow(), "status": self.status_name(), "createdAt": self.created,
+            "lastUpdatedAt": *self.updated.borrow(), ttl: self.ttl_ms, poll: POLL_MS,
         });
-        if let Some(key) = key {
-            task[key] = value;
+        match &*self.status.borrow() {
+            Status::Failed(error) if self.owned => {
+                task["statusMessage"] = error.message.clone().into();
+            }
+            // The rest is what the extension has come to show with the status.
+            _ if self.owned => {}
+            Status::Working if self.talk.asks() => {
+                task["inputRequests"] = self.talk.wanted().into();
+            }
+            Status::Completed(result) => task["result"] = result.clone(),
+            Status::Failed(error) => task["error"] = failure(error),
+            Status::Working | Status::Cancelled => {}
         }
         let mut text = task.to_string();
         text.pop();
@@ -115,8 +204,16 @@ fn now() -> String {
     Rfc3339(clock::wall_clock()).to_string()
 }
 
-struct Task {
+/// What one must know to be answered by a task.
+#[derive(Clone)]
+pub(super) struct Key {
     secret: Secret,
+    /// The legacy session that asks. Whoever has come this far has shown that it is its own.
+    owner: Option<Box<str>>,
+}
+
+pub(super) struct Task {
+    key: Key,
     shared: Rc<Shared>,
     _seat: Seat,
 }
@@ -137,29 +234,50 @@ impl Drop for Seat {
     }
 }
 
-struct Ask {
-    secret: Secret,
-    want: Want,
+/// What is wanted of a task.
+pub(super) enum TaskWant {
+    Of(Want),
+    /// To be told at this slot.
+    Watch(SlotRef),
+}
+
+pub(super) struct Ask {
+    pub(super) key: Key,
+    pub(super) want: TaskWant,
 }
 
 impl Message for Ask {
-    /// `None` to whoever does not know the secret.
-    type Reply = Option<String>;
+    type Reply = Result<String, TaskError>;
 
     fn bytes(&self) -> usize {
         let owned = match &self.want {
-            Want::Update(answers) => answers.len(),
-            Want::Get | Want::Cancel => 0,
+            TaskWant::Of(Want::Update(answers)) => answers.len(),
+            _ => 0,
         };
-        size_of::<Self>() + owned
+        size_of::<Self>() + owned + self.key.owner.as_ref().map_or(0, |owner| owner.len())
     }
 }
 
-/// The time of a task is over.
+/// Nobody is to be told at this slot any more.
+pub(super) struct Unwatch(pub(super) SlotRef);
+
+impl Message for Unwatch {
+    type Reply = ();
+}
+
+/// The time of a task is over, or its session.
 struct Expire;
 
 /// High: it comes once, and must not be refused because the shard sheds load.
 impl Message for Expire {
+    type Reply = ();
+    const CLASS: Class = Class::High;
+}
+
+/// The session of a task has ended.
+struct Orphan(Secret);
+
+impl Message for Orphan {
     type Reply = ();
     const CLASS: Class = Class::High;
 }
@@ -171,77 +289,144 @@ impl Actor for Task {
 }
 
 impl Handler<Ask> for Task {
-    fn handle(&mut self, ask: Ask, _: &mut Context<'_, Self>) -> Option<String> {
-        if !self.secret.matches(ask.secret) {
-            return None;
+    fn handle(&mut self, ask: Ask, _: &mut Context<'_, Self>) -> Result<String, TaskError> {
+        let Key { secret, owner } = ask.key;
+        if !self.key.secret.matches(secret) || self.key.owner != owner {
+            return Err(TaskError::Unknown);
         }
+        let shared = &self.shared;
         match ask.want {
-            Want::Get => return Some(self.shared.members()),
-            Want::Update(answers) => {
+            TaskWant::Of(Want::Get) => Ok(shared.members()),
+            TaskWant::Of(Want::Update(answers)) => {
                 let answers: Map<String, Value> =
                     serde_json::from_str(&answers).unwrap_or_default();
-                if self.shared.talk.answer(answers) {
-                    *self.shared.updated.borrow_mut() = now();
+                if shared.talk.answer(answers) {
+                    shared.look();
                 }
+                Ok(String::new())
             }
-            Want::Cancel => self.shared.cancel(),
+            TaskWant::Of(Want::Cancel) if shared.owned && !shared.works() => Err(TaskError::Ended),
+            TaskWant::Of(Want::Cancel) => {
+                shared.cancel();
+                Ok(match shared.owned {
+                    true => shared.members(),
+                    false => String::new(),
+                })
+            }
+            TaskWant::Watch(slot) => shared.watched_by(slot),
         }
-        Some(String::new())
+    }
+}
+
+impl Handler<Unwatch> for Task {
+    fn handle(&mut self, Unwatch(slot): Unwatch, _: &mut Context<'_, Self>) {
+        self.shared.watchers.remove(slot);
+        self.shared.look();
     }
 }
 
 impl Handler<Expire> for Task {
     fn handle(&mut self, _: Expire, context: &mut Context<'_, Self>) {
         self.shared.cancel();
+        if let (true, Some(link)) = (self.shared.owned, self.shared.talk.link()) {
+            link.forget_task(&self.shared.id.borrow());
+        }
         context.stop();
     }
+}
+
+impl Handler<Orphan> for Task {
+    fn handle(&mut self, Orphan(secret): Orphan, context: &mut Context<'_, Self>) {
+        if self.key.secret.matches(secret) {
+            self.shared.cancel();
+            context.stop();
+        }
+    }
+}
+
+/// Ends the task `id`, because its session has ended.
+pub(super) fn orphan(codec: &IdCodec, id: &str) {
+    if let Some((route, secret)) = codec.decode(id)
+        && let Some(task) = at(route)
+    {
+        tell(task, Orphan(secret));
+    }
+}
+
+fn at(route: Route) -> Option<Address<Task>> {
+    let Route {
+        shard,
+        index,
+        generation,
+    } = route;
+    Address::from_parts(shard, index, generation)
 }
 
 /// The tasks as one shard sees them: begins its own, finds everybody's.
 pub(crate) struct ShardTasks {
     codec: Arc<IdCodec>,
+    hub: Rc<Hub>,
     taken: Rc<Taken>,
     tasks_max: usize,
     bytes_max: usize,
+    watchers_max: usize,
     ttl_ms: u64,
     output_bytes: usize,
 }
 
 impl ShardTasks {
-    pub(crate) fn new(codec: Arc<IdCodec>, limits: &Limits) -> Self {
+    pub(crate) fn new(codec: Arc<IdCodec>, hub: Rc<Hub>, limits: &Limits) -> Self {
         Self {
             codec,
+            hub,
             taken: Rc::default(),
             tasks_max: limits.tasks_per_shard,
             bytes_max: limits.task_bytes_per_shard,
+            watchers_max: limits.task_watch_count,
             ttl_ms: limits.task_ttl_ms,
             output_bytes: limits.tool_output_bytes,
         }
     }
+
+    fn share(&self, job: &Job) -> Rc<Shared> {
+        let created = now();
+        let ttl_ms = job.ttl_ms.unwrap_or(self.ttl_ms);
+        Rc::new(Shared {
+            id: RefCell::default(),
+            updated: RefCell::new(created.clone()),
+            created,
+            ttl_ms: ttl_ms.clamp(TTL_MIN_MS, self.ttl_ms),
+            owned: job.owner.is_some(),
+            status: RefCell::new(Status::Working),
+            told: RefCell::new(("working", Vec::new())),
+            watchers: Watchers::new(self.hub.clone(), self.watchers_max),
+            talk: job.talk.clone(),
+            call: RefCell::default(),
+            taken: self.taken.clone(),
+            bytes: Cell::new(0),
+        })
+    }
+
+    fn find(&self, owner: Option<&str>, id: &str) -> Result<(Address<Task>, Key), TaskError> {
+        let (route, secret) = self.codec.decode(id).ok_or(TaskError::Unknown)?;
+        let owner = owner.map(Into::into);
+        let task = at(route).ok_or(TaskError::Busy)?;
+        Ok((task, Key { secret, owner }))
+    }
 }
 
 impl Tasks for ShardTasks {
-    fn begin(&self, job: Job) -> Result<String, Job> {
+    fn begin(&self, job: Job) -> Result<Begun, Job> {
         let Taken { tasks, bytes } = &*self.taken;
         let room = tasks.get() < self.tasks_max && bytes.get() < self.bytes_max;
         let (true, Ok(secret)) = (room, Secret::fresh()) else {
             return Err(job);
         };
-        let created = now();
-        let shared = Rc::new(Shared {
-            id: RefCell::default(),
-            updated: RefCell::new(created.clone()),
-            created,
-            ttl_ms: self.ttl_ms,
-            status: RefCell::new(Status::Working),
-            talk: job.talk.clone(),
-            call: RefCell::default(),
-            taken: self.taken.clone(),
-            bytes: Cell::new(0),
-        });
+        let shared = self.share(&job);
         self.taken.tasks.set(self.taken.tasks.get() + 1);
+        let owner = job.owner.clone();
         let task = Task {
-            secret,
+            key: Key { secret, owner },
             shared: shared.clone(),
             _seat: Seat(self.taken.clone()),
         };
@@ -259,36 +444,41 @@ impl Tasks for ShardTasks {
             index,
             generation,
         };
-        shared.id.replace(self.codec.encode(route, secret));
+        let id = self.codec.encode(route, secret);
+        shared.id.replace(id.clone());
+        job.talk.name_task(&id);
         let members = shared.members();
         if spawn_local(go_on(job, shared.clone(), self.output_bytes)).is_err() {
             // The shard is full, or ends: what was promised is told as it is.
-            shared.settle(Status::Failed(failure(&RpcError::internal())));
+            shared.settle(Status::Failed(RpcError::internal()));
         }
-        Ok(members)
+        Ok(Begun { id, members })
     }
 
-    fn ask(&self, id: &str, want: Want) -> LocalBoxFuture<'static, Result<String, TaskError>> {
-        let Some((route, secret)) = self.codec.decode(id) else {
-            return Box::pin(std::future::ready(Err(TaskError::Unknown)));
-        };
-        let Route {
-            shard,
-            index,
-            generation,
-        } = route;
-        let Some(task) = Address::<Task>::from_parts(shard, index, generation) else {
-            return Box::pin(std::future::ready(Err(TaskError::Busy)));
-        };
-        let call = task.call(Ask { secret, want }, ANSWER_WITHIN);
+    fn ask(
+        &self,
+        owner: Option<&str>,
+        id: &str,
+        want: Want,
+    ) -> LocalBoxFuture<'static, Result<String, TaskError>> {
+        match self.find(owner, id) {
+            Ok((task, key)) => watch::ask(task, key, TaskWant::Of(want)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn watch(
+        &self,
+        owner: Option<&str>,
+        id: &str,
+    ) -> LocalBoxFuture<'static, Result<Box<dyn TaskFeed>, TaskError>> {
+        let (found, slot) = (self.find(owner, id), self.hub.slot());
         Box::pin(async move {
-            match call.await {
-                Ok(Some(members)) => Ok(members),
-                Ok(None) | Err(CallError::Closed(_) | CallError::Stopped) => {
-                    Err(TaskError::Unknown)
-                }
-                Err(_) => Err(TaskError::Busy),
-            }
+            let ((task, key), slot) = (found?, slot.ok_or(TaskError::Busy)?);
+            // Made before the answer: one that comes too late ends the watch as well.
+            let watched = Watched::new(task, key, slot);
+            watched.begin().await?;
+            Ok(Box::new(watched) as Box<dyn TaskFeed>)
         })
     }
 }
@@ -299,7 +489,9 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
         name,
         mut future,
         talk,
+        ..
     } = job;
+    let era = talk.era;
     let status = poll_fn(|cx| {
         if !matches!(*shared.status.borrow(), Status::Working) {
             return Poll::Ready(None);
@@ -311,10 +503,13 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
         *shared.call.borrow_mut() = Some(cx.waker().clone());
         talk.note_asker(cx.waker());
         match catch(|| future.as_mut().poll(cx)) {
-            Ok(Poll::Ready(made)) => Poll::Ready(Some(ended(&name, made, output_bytes))),
+            Ok(Poll::Ready(made)) => Poll::Ready(Some(ended(&name, made, era, output_bytes))),
             Ok(Poll::Pending) => match talk.standing() {
-                Standing::Failed(error) => Poll::Ready(Some(Status::Failed(failure(&error)))),
-                Standing::Asks | Standing::Waits => Poll::Pending,
+                Standing::Failed(error) => Poll::Ready(Some(Status::Failed(error))),
+                Standing::Asks | Standing::Waits => {
+                    shared.look();
+                    Poll::Pending
+                }
             },
             Err(caught) => Poll::Ready(Some(panicked(&name, &caught))),
         }
@@ -327,21 +522,29 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
     let _ = catch(move || drop(future));
 }
 
-fn ended(name: &str, made: Made, output_bytes: usize) -> Status {
-    let members = match made {
-        Made::Members(members) if members.len() > output_bytes => {
-            let found = members.len();
-            let why = format!("the result of {found} bytes is over the limit of {output_bytes}");
-            ToolResult::failure(why).into_members().unwrap_or_default()
-        }
+fn ended(name: &str, made: Made, era: Era, output_bytes: usize) -> Status {
+    let Members { json, meta } = match made {
         Made::Members(members) => members,
-        Made::Refused(error) => return Status::Failed(failure(&error)),
+        Made::Refused(error) => return Status::Failed(error),
         Made::Panicked(caught) => return panicked(name, &caught),
     };
-    let text = [&members[..], b",", COMPLETE.as_bytes(), b"}"].concat();
+    let found = json.len() + meta.len();
+    let mut text = match found > output_bytes {
+        true => {
+            let why = format!("the result of {found} bytes is over the limit of {output_bytes}");
+            let failure = ToolResult::failure(why).into_members(era);
+            failure.unwrap_or_default().json
+        }
+        false if meta.is_empty() => json,
+        false => [&json[..], br#","_meta":{"#, &meta, b"}"].concat(),
+    };
+    if era == Era::Modern {
+        text.extend_from_slice([",", COMPLETE].concat().as_bytes());
+    }
+    text.push(b'}');
     match serde_json::from_slice(&text) {
         Ok(result) => Status::Completed(result),
-        Err(_) => Status::Failed(failure(&RpcError::internal())),
+        Err(_) => Status::Failed(RpcError::internal()),
     }
 }
 
@@ -349,7 +552,7 @@ fn ended(name: &str, made: Made, output_bytes: usize) -> Status {
 fn panicked(name: &str, caught: &Caught) -> Status {
     let Caught { message, place, .. } = caught;
     tracing::error!(name, %message, %place, "task panicked");
-    Status::Failed(failure(&RpcError::internal()))
+    Status::Failed(RpcError::internal())
 }
 
 fn failure(error: &RpcError) -> Value {

@@ -6,10 +6,11 @@ use ninefold_runtime::panics::catch;
 
 use super::dispatch::{Asker, Flow, Opener};
 use super::work::{Kind, Made, Work, panicked};
-use crate::counters::bump;
+use super::{Era, tasks};
+use crate::counters::{Counters, bump};
 use crate::rpc::{Id, RpcError, Value, write};
 use crate::service::Service;
-use crate::tool::{Call, ResultWriter, Started};
+use crate::tool::{Call, LocalBoxFuture, Members, ResultWriter, Started, ToolEntry, ToolResult};
 
 /// Calls the tool that `params` names, and writes the whole answer if it is done at once.
 pub(crate) fn call(
@@ -32,7 +33,12 @@ pub(crate) fn call(
     if let Some(mirror) = &asker.mirror {
         mirror.check_params(&entry.mirrored, arguments)?;
     }
+    let support = entry.tool.definition().task_support();
+    let wish = tasks::wish(service, asker, name, support, params)?;
     let opener = Opener::new(service, asker, "tools/call", params, round)?;
+    if wish.is_some() {
+        opener.talk().grant_task(true);
+    }
     let beginning = out.len();
     write::open_result(out, id);
     let start = out.len();
@@ -43,28 +49,76 @@ pub(crate) fn call(
     };
     let started = catch(|| entry.tool.start(call, &mut result));
     match started.map_err(|caught| panicked(service, Kind::Tool, name, &caught))? {
-        Started::Finished => result.finish(),
+        Started::Finished => {
+            let structure = entry.structure.as_ref();
+            if let Some(why) = structure.and_then(|it| result.breaks(it)) {
+                return Err(unfit(service.counters(), name, &why));
+            }
+        }
         Started::Refused => {
-            result.finish();
             bump(&service.counters().tool_arguments_refused);
             service.log_refusal(200, &format_args!("arguments of tool {name:?} do not fit"));
         }
         Started::Running(future) => {
             out.truncate(beginning);
-            let future = async {
-                match future.await.into_members() {
-                    Ok(members) => Made::Members(members),
-                    Err(caught) => Made::Panicked(caught),
-                }
-            };
-            let work = Work::new(id, Kind::Tool, name, &opener, Box::pin(future));
+            let future = made(service, asker.era, name, entry, future);
+            if let Some(wish) = wish {
+                return tasks::begin(service, asker, id, name, &opener, &wish, future);
+            }
+            let work = Work::new(id, Kind::Tool, name, &opener, future);
             return Ok(Flow::Goes(Box::new(work)));
         }
     }
-    limit_output(service, name, start, out);
-    server.stamp().close(asker.era, out);
+    let mut meta = result.finish(asker.era);
+    if let Some(wish) = wish {
+        // It is done already, and told as one that begins to work.
+        let json = out.split_off(start);
+        out.truncate(beginning);
+        let future = Box::pin(std::future::ready(Made::Members(Members { json, meta })));
+        return tasks::begin(service, asker, id, name, &opener, &wish, future);
+    }
+    limit_output(service, name, start, &mut meta, out);
+    server.stamp().close_with(asker.era, &meta, out);
     out.push(b'}');
     Ok(Flow::Done)
+}
+
+/// The future of a call, whose result is held to what its tool promised.
+fn made(
+    service: &Service,
+    era: Era,
+    name: &str,
+    entry: &ToolEntry,
+    future: LocalBoxFuture<'static, ToolResult>,
+) -> LocalBoxFuture<'static, Made> {
+    let held = entry.structure.clone().map(|structure| {
+        let (counters, name) = (service.shared_counters(), name.to_owned());
+        (structure, counters, name)
+    });
+    Box::pin(async move {
+        let result = future.await;
+        if let Some((structure, counters, name)) = held
+            && let Some(why) = result.breaks(&structure)
+        {
+            return Made::Refused(unfit(&counters, &name, &why));
+        }
+        match result.into_members(era) {
+            Ok(members) => Made::Members(members),
+            Err(caught) => Made::Panicked(caught),
+        }
+    })
+}
+
+/// The error of a call whose tool has not kept its promise. What it made goes nowhere: the mistake
+/// is the server's, and a client that trusts the schema would trip over it.
+fn unfit(counters: &Counters, tool: &str, why: &str) -> RpcError {
+    bump(&counters.tool_output_unfit);
+    tracing::error!(
+        tool,
+        why,
+        "structured content does not fit the tool's outputSchema"
+    );
+    RpcError::internal()
 }
 
 /// The parameters of a call of a tool, and of the like for a prompt.
@@ -111,13 +165,20 @@ fn arguments_of(arguments: Option<Value<'_>>) -> Result<Value<'_>, RpcError> {
     }
 }
 
-/// Replaces the result that begins at `start` if it is over its limit.
-pub(super) fn limit_output(service: &Service, tool: &str, start: usize, out: &mut Vec<u8>) {
+/// Replaces the result that begins at `start` if it is, with its `_meta`, over its limit.
+pub(super) fn limit_output(
+    service: &Service,
+    tool: &str,
+    start: usize,
+    meta: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
     let (found, limit) = (
-        out.len() - start,
+        out.len() - start + meta.len(),
         service.server().limits().tool_output_bytes,
     );
     if found > limit {
+        meta.clear();
         bump(&service.counters().tool_output_over_limit);
         tracing::warn!(tool, found, limit, "tool result over the limit of bytes");
         out.truncate(start);
@@ -132,5 +193,5 @@ pub(super) fn limit_output(service: &Service, tool: &str, start: usize, out: &mu
 pub(super) fn fail(out: &mut Vec<u8>, why: &impl Display) {
     let mut result = ResultWriter::new(out);
     result.fail(why);
-    result.finish();
+    result.finish(Era::Legacy);
 }

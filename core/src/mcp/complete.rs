@@ -2,9 +2,9 @@
 
 use ninefold_runtime::panics::catch;
 
-use super::dispatch::{Asker, Flow};
-use super::work::{Kind, panicked};
-use crate::completion::Completing;
+use super::dispatch::{Asker, Flow, Opener};
+use super::work::{Kind, Made, Work, panicked};
+use crate::completion::{Complete, Completed, Completing, Offered};
 use crate::resource::Variables;
 use crate::rpc::{Id, RpcError, Value, write};
 use crate::server::json;
@@ -56,19 +56,33 @@ pub(crate) fn complete(
         .iter()
         .filter_map(|&(name, value)| Some((name.to_owned(), value.as_str()?.to_owned())));
     let others = Variables(others.collect());
-    let mut completers = features.completers.iter();
-    let completer =
-        completers.find(|it| it.is_prompt == is_prompt && it.of == of && it.argument == argument);
-    let asked = Completing {
-        value,
-        others: &others,
+    let mut completions = features.completions.iter();
+    let completion =
+        completions.find(|it| it.is_prompt == is_prompt && it.of == of && it.argument == argument);
+    let broken = |caught| panicked(service, Kind::Completion, of, &caught);
+    let offered = match completion.map(|it| &it.complete) {
+        None => Offered::default(),
+        Some(Complete::Now(complete)) => {
+            let others = &others;
+            catch(|| complete(Completing { value, others })).map_err(broken)?
+        }
+        Some(Complete::Later(complete)) => {
+            let value = value.to_owned();
+            let future = catch(|| complete(Completed { value, others })).map_err(broken)?;
+            let future = async { Made::from(future.await.map(|it| members(&it))) };
+            let opener = Opener::new(service, asker, "completion/complete", params, [None; 2])?;
+            let work = Work::new(id, Kind::Completion, of, &opener, Box::pin(future));
+            return Ok(Flow::Goes(Box::new(work)));
+        }
     };
-    let completed = catch(|| completer.map(|it| it.complete(asked)).unwrap_or_default())
-        .map_err(|caught| panicked(service, Kind::Prompt, of, &caught))?;
     write::open_result(out, id);
-    out.extend_from_slice(br#"{"completion":"#);
-    out.extend_from_slice(json(&completed).as_bytes());
+    out.extend_from_slice(&members(&offered));
     service.server().stamp().close(asker.era, out);
     out.push(b'}');
     Ok(Flow::Done)
+}
+
+/// The members of the result, the object left open.
+fn members(offered: &Offered) -> Vec<u8> {
+    format!(r#"{{"completion":{}"#, json(offered)).into_bytes()
 }

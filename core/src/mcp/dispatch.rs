@@ -29,6 +29,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) meta: Option<Value<'a>>,
     /// The headers beside a modern request, on transports that have headers.
     pub(crate) mirror: Option<Mirror<'a>>,
+    /// The id of a legacy session that knows tasks.
+    pub(crate) owner: Option<&'a str>,
     /// Makes the way back to the session of a legacy request.
     pub(crate) link: &'a dyn Fn() -> Option<Rc<dyn SessionLink>>,
 }
@@ -144,6 +146,11 @@ impl<'a, 'v> Opener<'a, 'v> {
     /// The digest of the call.
     pub(crate) fn digest(&self) -> Digest {
         rounds::digest(self.method, self.params)
+    }
+
+    /// The parameters of the call.
+    pub(crate) fn params(&self) -> Value<'a> {
+        self.params
     }
 
     /// Era of the call.

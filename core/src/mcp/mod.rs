@@ -13,6 +13,7 @@ pub(crate) mod prompts;
 pub(crate) mod resources;
 pub(crate) mod rounds;
 mod stamp;
+mod tasks;
 pub(crate) mod v2025_11_25;
 pub(crate) mod v2026_07_28;
 mod version;

@@ -4,7 +4,7 @@ use ninefold_runtime::panics::catch;
 
 use super::call::{Named, unknown};
 use super::dispatch::{Asker, Flow, Opener};
-use super::work::{Kind, Made, Work, panicked};
+use super::work::{Failed, Kind, Made, Work, panicked};
 use crate::prompt::{Begun, Messages};
 use crate::rpc::{Id, RpcError, Value, write};
 use crate::server::json;
@@ -34,7 +34,8 @@ pub(crate) fn get(
     let description = json(&prompt.definition.description);
     match begun {
         Begun::Done(messages) => {
-            let members = members(&description, limit, messages)?;
+            let members = members(&description, limit, messages)
+                .map_err(|failed| failed.error(service, Kind::Prompt, name))?;
             write::open_result(out, id);
             out.extend_from_slice(&members);
             service.server().stamp().close(asker.era, out);
@@ -42,12 +43,7 @@ pub(crate) fn get(
             Ok(Flow::Done)
         }
         Begun::Running(future) => {
-            let future = async move {
-                match members(&description, limit, future.await) {
-                    Ok(members) => Made::Members(members),
-                    Err(error) => Made::Refused(error),
-                }
-            };
+            let future = async move { Made::from(members(&description, limit, future.await)) };
             let work = Work::new(id, Kind::Prompt, name, &opener, Box::pin(future));
             Ok(Flow::Goes(Box::new(work)))
         }
@@ -55,10 +51,10 @@ pub(crate) fn get(
 }
 
 /// The members of the result, the object left open.
-fn members(description: &str, limit: usize, messages: Messages) -> Result<Vec<u8>, RpcError> {
+fn members(description: &str, limit: usize, messages: Messages) -> Result<Vec<u8>, Failed> {
     let messages = json(&messages?);
     if messages.len() > limit {
-        return Err(RpcError::too_large(messages.len(), limit));
+        return Err(RpcError::too_large(messages.len(), limit).into());
     }
     Ok(format!(r#"{{"description":{description},"messages":{messages}"#).into_bytes())
 }

@@ -6,7 +6,7 @@ use ninefold_runtime::panics::catch;
 
 use super::Era;
 use super::dispatch::{Asker, Flow, Opener};
-use super::work::{Kind, Made, Work, panicked};
+use super::work::{Failed, Kind, Made, Work, panicked};
 use crate::resource::{Reader, Reading};
 use crate::rpc::{Id, RpcError, Value, write};
 use crate::server::json;
@@ -38,7 +38,8 @@ pub(crate) fn read(
     match reader {
         Reader::Now(read) => {
             let reading = catch(|| read(&variables)).map_err(broken)?;
-            let members = members(asker.era, uri, mime_type, limit, reading)?;
+            let members = members(asker.era, uri, mime_type, limit, reading)
+                .map_err(|failed| failed.error(service, Kind::Resource, uri))?;
             write::open_result(out, id);
             out.extend_from_slice(&members);
             service.server().stamp().close_fresh(asker.era, out);
@@ -49,10 +50,7 @@ pub(crate) fn read(
             let future = catch(|| read(variables, opener.context())).map_err(broken)?;
             let (era, at, mime_type) = (asker.era, uri.to_owned(), mime_type.cloned());
             let future = async move {
-                match members(era, &at, mime_type.as_ref(), limit, future.await) {
-                    Ok(members) => Made::Members(members),
-                    Err(error) => Made::Refused(error),
-                }
+                Made::from(members(era, &at, mime_type.as_ref(), limit, future.await))
             };
             let work = Work::new(id, Kind::Resource, uri, &opener, Box::pin(future));
             Ok(Flow::Goes(Box::new(work)))
@@ -67,7 +65,7 @@ fn members(
     mime_type: Option<&Cow<'static, str>>,
     limit: usize,
     reading: Reading,
-) -> Result<Vec<u8>, RpcError> {
+) -> Result<Vec<u8>, Failed> {
     // Empty contents would say that the resource is there and holds nothing.
     let contents = reading?.filter(|contents| !contents.is_empty());
     let contents = contents.ok_or_else(|| RpcError::no_resource(era, uri))?;
@@ -77,7 +75,7 @@ fn members(
         .collect();
     let contents = json(&contents);
     if contents.len() > limit {
-        return Err(RpcError::too_large(contents.len(), limit));
+        return Err(RpcError::too_large(contents.len(), limit).into());
     }
     Ok(format!(r#"{{"contents":{contents}"#).into_bytes())
 }

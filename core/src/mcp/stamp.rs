@@ -32,7 +32,12 @@ impl Stamp {
 
     /// Closes a result object that already has a member.
     pub(crate) fn close(&self, era: Era, out: &mut Vec<u8>) {
-        self.close_as(era, "complete", out);
+        self.close_as(era, "complete", b"", out);
+    }
+
+    /// As [`Stamp::close`], with these members of `_meta`.
+    pub(crate) fn close_with(&self, era: Era, meta: &[u8], out: &mut Vec<u8>) {
+        self.close_as(era, "complete", meta, out);
     }
 
     /// Closes a result object that clients may cache for long, whoever they are.
@@ -54,12 +59,12 @@ impl Stamp {
 
     /// Closes a result object that asks the client to call again with answers.
     pub(crate) fn close_input_required(&self, out: &mut Vec<u8>) {
-        self.close_as(Era::Modern, "input_required", out);
+        self.close_as(Era::Modern, "input_required", b"", out);
     }
 
     /// Closes a result object that tells of a new task.
     pub(crate) fn close_task(&self, out: &mut Vec<u8>) {
-        self.close_as(Era::Modern, "task", out);
+        self.close_as(Era::Modern, "task", b"", out);
     }
 
     /// Writes a whole result that only agrees.
@@ -75,14 +80,25 @@ impl Stamp {
         format!(r#"{{{COMPLETE},"_meta":{{"{META_SUBSCRIPTION}":{id},"{META_SERVER}":{info}}}}}"#)
     }
 
-    fn close_as(&self, era: Era, result_type: &str, out: &mut Vec<u8>) {
+    fn close_as(&self, era: Era, result_type: &str, meta: &[u8], out: &mut Vec<u8>) {
         if era == Era::Modern {
             out.extend_from_slice(br#","resultType":""#);
             out.extend_from_slice(result_type.as_bytes());
             out.push(b'"');
-            out.extend_from_slice(&self.modern_end);
-        } else {
-            out.push(b'}');
         }
+        match (era, meta) {
+            (Era::Modern, b"") => return out.extend_from_slice(&self.modern_end),
+            (Era::Legacy, b"") => {}
+            (_, meta) => {
+                out.extend_from_slice(br#","_meta":{"#);
+                out.extend_from_slice(meta);
+                if era == Era::Modern {
+                    out.extend_from_slice(format!(r#","{META_SERVER}":"#).as_bytes());
+                    out.extend_from_slice(self.server_info.as_bytes());
+                }
+                out.push(b'}');
+            }
+        }
+        out.push(b'}');
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::dispatch::{self, Asker, Flow, bad_level};
-use super::{Capabilities, Era, Version, work};
+use super::{Capabilities, Era, Version, tasks, work};
 use crate::context::Level;
 use crate::rpc::{Id, Params, Response, RpcError, Value, write};
 use crate::service::Service;
@@ -43,7 +43,7 @@ pub(crate) fn welcome(service: &Service, id: Id<'_>, version: Version, out: &mut
     out.extend_from_slice(br#"{"protocolVersion":"#);
     write::string(out, version.as_str());
     out.push(b',');
-    out.extend_from_slice(service.server().introduction());
+    out.extend_from_slice(service.server().introduction(version));
     service.server().stamp().close(Era::Legacy, out);
     out.push(b'}');
 }
@@ -51,7 +51,7 @@ pub(crate) fn welcome(service: &Service, id: Id<'_>, version: Version, out: &mut
 /// Answers one request of a session.
 pub(crate) fn answer(
     service: &Service,
-    session: SessionView,
+    (session_id, session): (&str, SessionView),
     link: &dyn Fn() -> Option<Rc<dyn SessionLink>>,
     id: Id<'_>,
     request: Params<'_>,
@@ -67,8 +67,12 @@ pub(crate) fn answer(
         log_level: Some(session.log_level),
         meta: request.meta,
         mirror: None,
+        owner: (session.version >= Version::V2025_11_25).then_some(session_id),
         link,
     };
+    if let Some(flow) = tasks::answer(service, &asker, id, request) {
+        return flow;
+    }
     dispatch::answer(service, &asker, id, request, out)
 }
 

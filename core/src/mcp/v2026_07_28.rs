@@ -11,7 +11,7 @@ use super::{
 use crate::context::Level;
 use crate::rpc::{Code, Id, Params, RpcError, Value, write};
 use crate::service::Service;
-use crate::task::{EXTENSION, Want};
+use crate::task::Want;
 
 /// Answers one request. `mirror` holds the headers beside it, on transports that have headers.
 pub(crate) fn answer<'a>(
@@ -33,7 +33,10 @@ pub(crate) fn answer<'a>(
             let limit = service.server().limits().request_state_bytes;
             ask_task(Capabilities::read(capabilities), request, limit)
         }
-        "subscriptions/listen" => listen::listen(service, id, request.params).map(Flow::Listens),
+        "subscriptions/listen" => {
+            let client = Capabilities::read(capabilities);
+            listen::listen(service, client, id, request.params).map(Flow::Listens)
+        }
         _ => {
             let level = request.meta.and_then(|meta| meta.get(META_LOG_LEVEL));
             let log_level = match level {
@@ -49,6 +52,7 @@ pub(crate) fn answer<'a>(
                 log_level,
                 meta: request.meta,
                 mirror,
+                owner: None,
                 link: &|| None,
             };
             dispatch::answer(service, &asker, id, request, out)
@@ -63,8 +67,7 @@ fn ask_task(
     answer_bytes: usize,
 ) -> Result<Flow, RpcError> {
     if !client.tasks {
-        let missing = serde_json::json!({"extensions": {EXTENSION: {}}});
-        return Err(RpcError::missing_capability("tasks", &missing));
+        return Err(RpcError::no_tasks());
     }
     let refuse = |what: &'static str| Err(RpcError::invalid_params(what));
     let params = request.params;

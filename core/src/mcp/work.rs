@@ -16,7 +16,7 @@ use crate::rpc::{Id, RpcError, write};
 use crate::service::Service;
 use crate::talk::{Standing, Talk};
 use crate::task::Job;
-use crate::tool::LocalBoxFuture;
+use crate::tool::{LocalBoxFuture, Members};
 
 /// What is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub(crate) enum Kind {
     Tool,
     Prompt,
     Resource,
+    Completion,
+    /// A question about a task, in the legacy era.
+    Task,
 }
 
 impl Kind {
@@ -32,18 +35,60 @@ impl Kind {
             Self::Tool => "tool",
             Self::Prompt => "prompt",
             Self::Resource => "resource",
+            Self::Completion => "completion",
+            Self::Task => "task",
         }
     }
 }
 
 /// What a handler has made.
 pub(crate) enum Made {
-    /// The members of its result, the object left open.
-    Members(Vec<u8>),
+    /// The members of its result.
+    Members(Members),
     /// An error.
     Refused(RpcError),
     /// Nothing, on the blocking pool.
     Panicked(Caught),
+}
+
+/// Why a handler has made nothing.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// It says what went wrong, or was given what it cannot read.
+    Refused(RpcError),
+    /// It panicked, on the blocking pool.
+    Panicked(Caught),
+}
+
+impl Failed {
+    /// A failure in the words of the handler.
+    pub(crate) fn saying(what: String) -> Self {
+        Self::Refused(RpcError::failed(what))
+    }
+
+    /// The error of a call that has not become a [`Work`].
+    pub(crate) fn error(self, service: &Service, kind: Kind, name: &str) -> RpcError {
+        match self {
+            Self::Refused(error) => error,
+            Self::Panicked(caught) => panicked(service, kind, name, &caught),
+        }
+    }
+}
+
+impl From<RpcError> for Failed {
+    fn from(error: RpcError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Result<Vec<u8>, Failed>> for Made {
+    fn from(outcome: Result<Vec<u8>, Failed>) -> Self {
+        match outcome {
+            Ok(members) => Self::Members(members.into()),
+            Err(Failed::Refused(error)) => Self::Refused(error),
+            Err(Failed::Panicked(caught)) => Self::Panicked(caught),
+        }
+    }
 }
 
 /// The end of a call.
@@ -160,10 +205,17 @@ impl Work {
         };
         self.talk.grant_task(true);
         let (name, talk) = (self.name.clone(), self.talk.clone());
-        match tasks.begin(Job { name, future, talk }) {
-            Ok(members) => {
+        let job = Job {
+            name,
+            future,
+            talk,
+            owner: None,
+            ttl_ms: None,
+        };
+        match tasks.begin(job) {
+            Ok(begun) => {
                 let mut out = self.open();
-                out.extend_from_slice(members.as_bytes());
+                out.extend_from_slice(begun.members.as_bytes());
                 service.server().stamp().close_task(&mut out);
                 out.push(b'}');
                 Some(out)
@@ -194,6 +246,10 @@ impl Work {
     /// Whether the deadline has passed. It stands still while the client is asked: a person takes
     /// the time that a person takes, and questions have a deadline of their own.
     fn late(&mut self, service: &Service, cx: &mut Context<'_>) -> bool {
+        // Whoever asks for the result of a task waits as long as the task lasts.
+        if self.kind == Kind::Task {
+            return false;
+        }
         let allowed = deadline(service);
         loop {
             let timer = self
@@ -211,12 +267,13 @@ impl Work {
 
     fn made(&self, service: &Service, made: Made) -> Result<Vec<u8>, RpcError> {
         match made {
-            Made::Members(members) => Ok(self.message(service, |out| {
+            Made::Members(Members { json, mut meta }) => Ok(self.message(service, |out| {
                 let start = out.len();
-                out.extend_from_slice(&members);
+                out.extend_from_slice(&json);
                 if self.kind == Kind::Tool {
-                    limit_output(service, &self.name, start, out);
+                    limit_output(service, &self.name, start, &mut meta, out);
                 }
+                meta
             })),
             Made::Refused(error) => Err(error),
             Made::Panicked(caught) => Err(panicked(service, self.kind, &self.name, &caught)),
@@ -230,8 +287,13 @@ impl Work {
         tracing::warn!(%name, deadline = ?allowed, "{kind} stopped at its deadline");
         let why = format!("the {kind} did not finish within {allowed:?}");
         match self.kind {
-            Kind::Tool => Ok(self.message(service, |out| fail(out, &why))),
-            Kind::Prompt | Kind::Resource => Err(RpcError::failed(why)),
+            Kind::Tool => Ok(self.message(service, |out| {
+                fail(out, &why);
+                Vec::new()
+            })),
+            Kind::Prompt | Kind::Resource | Kind::Completion | Kind::Task => {
+                Err(RpcError::failed(why))
+            }
         }
     }
 
@@ -254,14 +316,14 @@ impl Work {
         out
     }
 
-    /// A whole answer around the members that `write` appends.
-    fn message(&self, service: &Service, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    /// A whole answer around the members that `write` appends; it says which are those of `_meta`.
+    fn message(&self, service: &Service, write: impl FnOnce(&mut Vec<u8>) -> Vec<u8>) -> Vec<u8> {
         let mut out = self.open();
-        write(&mut out);
+        let meta = write(&mut out);
         let (stamp, era) = (service.server().stamp(), self.talk.era);
         match self.kind {
             Kind::Resource => stamp.close_fresh(era, &mut out),
-            Kind::Tool | Kind::Prompt => stamp.close(era, &mut out),
+            _ => stamp.close_with(era, &meta, &mut out),
         }
         out.push(b'}');
         out

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::mcp::Era;
+use crate::task::EXTENSION;
 
 /// Error codes on the wire, both eras.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,11 @@ impl RpcError {
         )
     }
 
+    /// What has no room or no time now: HTTP 503.
+    pub(crate) fn busy(message: &'static str) -> Self {
+        Self::new(503, Code::Transport, message)
+    }
+
     /// What a function of this server says went wrong: HTTP 200.
     pub fn failed(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(200, Code::Internal, message)
@@ -105,6 +111,12 @@ impl RpcError {
                 format!("Missing required client capability: {name}"),
             )
         }
+    }
+
+    /// Modern era: the request needs tasks, which the client did not declare.
+    pub(crate) fn no_tasks() -> Self {
+        let missing = serde_json::json!({"extensions": {EXTENSION: {}}});
+        Self::missing_capability("tasks", &missing)
     }
 
     /// A resource that does not exist, in the words of its era.

@@ -46,7 +46,7 @@ impl Service {
                     return Ok(200);
                 }
                 let link = || sessions.link(session);
-                let flow = v2025_11_25::answer(self, view, &link, id, request, out);
+                let flow = v2025_11_25::answer(self, (session, view), &link, id, request, out);
                 if let Flow::Goes(work) = flow.map_err(of(id))? {
                     out.truncate(start);
                     let rest = Rest::call(*work, exchange.connection, exchange.chunked(), false);
@@ -192,7 +192,7 @@ impl Service {
                 }
                 let mut answer = Vec::new();
                 let link = || sessions.link(session);
-                match v2025_11_25::answer(self, view, &link, id, request, &mut answer) {
+                match v2025_11_25::answer(self, (session, view), &link, id, request, &mut answer) {
                     Ok(Flow::Goes(work)) => Ok(Batched::Goes(work)),
                     Ok(_) => Ok(Batched::Answer(answer)),
                     Err(error) => refused(Some(id), error),

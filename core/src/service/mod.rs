@@ -159,6 +159,11 @@ impl Service {
         &self.counters
     }
 
+    /// The same, for what outlives this call.
+    pub(crate) fn shared_counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
     pub(crate) fn sleep(&self) -> Sleep {
         self.sleep
     }
@@ -453,13 +458,9 @@ impl Service {
         out: &mut Vec<u8>,
     ) -> Result<(), RpcError> {
         let members = match self.tasks() {
-            Some(tasks) => tasks.ask(task, want).await,
-            None => Err(TaskError::Unknown),
+            Some(tasks) => tasks.ask(None, task, want).await?,
+            None => return Err(TaskError::Unknown.into()),
         };
-        let members = members.map_err(|error| match error {
-            TaskError::Unknown => RpcError::invalid_params("Invalid params: unknown taskId"),
-            TaskError::Busy => RpcError::new(503, Code::Transport, "Task is busy: try again later"),
-        })?;
         write::open_result(out, id);
         let stamp = self.server.stamp();
         if members.is_empty() {

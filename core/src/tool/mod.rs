@@ -8,6 +8,7 @@ mod raw;
 mod registry;
 mod result;
 mod run;
+mod structure;
 mod typed;
 
 use std::borrow::Cow;
@@ -20,13 +21,16 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 pub(crate) use raw::RawTool;
-pub(crate) use registry::Registry;
-pub use result::{IntoToolResult, Json, ResultWriter, ToolResult};
-pub(crate) use run::{Sleep, runtime_sleep};
-pub(crate) use typed::{AsyncTool, BlockingTool, ContextTool, SyncTool};
+pub(crate) use registry::{Registry, ToolEntry};
+pub(crate) use result::Members;
+pub use result::{IntoToolResult, Json, ResultWriter, ToolResult, WithMeta};
+pub(crate) use run::{Sleep, elsewhere, runtime_sleep};
+pub(crate) use structure::{Structure, compile, mistakes};
+pub(crate) use typed::Typed;
 
-use crate::content::Icon;
+use crate::content::{Icon, Meta};
 use crate::context::Context;
+use crate::mcp::Era;
 use crate::rpc::Value;
 
 /// A future of one shard.
@@ -41,6 +45,9 @@ pub struct Info {
     pub(crate) icons: Vec<Icon>,
     annotations: Option<ToolAnnotations>,
     output_schema: Option<Box<RawValue>>,
+    output_by_hand: bool,
+    task_support: TaskSupport,
+    pub(crate) meta: Meta,
 }
 
 impl Info {
@@ -70,11 +77,53 @@ impl Info {
         self
     }
 
-    /// Promises that a tool's structured content is a `T`; return it as [`Json`].
+    /// Promises that a tool's structured content is a `T`; return it as [`Json`]. Clients of the
+    /// legacy era are promised objects only: of any other `T` they are not told, and get text.
     pub fn output<T: JsonSchema>(mut self) -> Self {
-        self.output_schema = Some(schema_of::<T>());
+        (self.output_schema, self.output_by_hand) = (Some(schema_of::<T>()), false);
         self
     }
+
+    /// Promises that a tool's structured content is what `schema` accepts, which was written by
+    /// hand (JSON Schema 2020-12, unless it names another draft). It is kept byte for byte, and
+    /// kept to: a result that it does not accept is never sent, and the call fails with -32603.
+    pub fn output_schema(mut self, schema: Box<RawValue>) -> Self {
+        (self.output_schema, self.output_by_hand) = (Some(schema), true);
+        self
+    }
+
+    /// Says whether clients of 2025-11-25 may call a tool as a task; a prompt has no tasks. In the
+    /// modern era the handler decides, by [`Context::become_task`].
+    pub fn task_support(mut self, support: TaskSupport) -> Self {
+        self.task_support = support;
+        self
+    }
+
+    /// Adds to `_meta`, under a key such as `example.com/name`.
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+        self.meta.insert(key.into(), value.into());
+        self
+    }
+}
+
+/// Whether a tool may be called as a task, in 2025-11-25.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskSupport {
+    /// It must not: -32601.
+    #[default]
+    Forbidden,
+    /// As the client wishes.
+    Optional,
+    /// It must: another call of it is refused with -32601.
+    Required,
+}
+
+/// What `tools/list` of 2025-11-25 says of how a tool runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Execution {
+    pub(crate) task_support: TaskSupport,
 }
 
 macro_rules! info_from {
@@ -130,15 +179,28 @@ pub struct Definition {
     /// Hints for clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<ToolAnnotations>,
+    /// What else programs may want to know.
+    #[serde(rename = "_meta", skip_serializing_if = "Meta::is_empty")]
+    pub meta: Meta,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) execution: Option<Execution>,
+    /// Whether the schema of the structured content was written by hand.
+    #[serde(skip)]
+    pub(crate) output_by_hand: bool,
 }
 
 impl Definition {
-    /// The definition of a tool whose arguments have the type `A`.
+    /// The definition of a tool whose arguments have the type `A`; without a description, that of
+    /// the type's documentation is taken.
     pub fn of<A: JsonSchema>(
         info: impl Into<Info>,
         description: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self::with_schema(info, description, schema_of::<A>())
+        let (schema, mut description) = (schema_of::<A>(), description.into());
+        if description.is_empty() {
+            description = description_of(&schema).into();
+        }
+        Self::with_schema(info, description, schema)
     }
 
     /// The definition of a tool whose arguments have the schema `input_schema`, which is kept byte
@@ -157,8 +219,54 @@ impl Definition {
             input_schema,
             output_schema: info.output_schema,
             annotations: info.annotations,
+            meta: info.meta,
+            execution: (info.task_support != TaskSupport::Forbidden).then_some(Execution {
+                task_support: info.task_support,
+            }),
+            output_by_hand: info.output_by_hand,
         }
     }
+
+    /// Whether it may be called as a task, in 2025-11-25.
+    pub(crate) fn task_support(&self) -> TaskSupport {
+        self.execution.unwrap_or_default().task_support
+    }
+
+    /// Itself as the lists of an era show it. The legacy era has structured content of one kind,
+    /// objects, and is not told of another; the modern era leaves it to the server what becomes a
+    /// task.
+    pub(crate) fn shown_in(&self, era: Era) -> Self {
+        let mut shown = self.clone();
+        match era {
+            Era::Modern => shown.execution = None,
+            Era::Legacy => {
+                let object =
+                    |schema: &Box<RawValue>| root_type(schema.get()) == Some("object".into());
+                shown.output_schema = shown.output_schema.filter(object);
+            }
+        }
+        shown
+    }
+}
+
+/// The `type` at the root of a schema, if it names one.
+pub(crate) fn root_type(schema: &str) -> Option<Cow<'_, str>> {
+    #[derive(serde::Deserialize)]
+    struct Root<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Option<Cow<'a, str>>,
+    }
+    serde_json::from_str::<Root<'_>>(schema).ok()?.kind
+}
+
+/// What a schema says of itself: the documentation of its type.
+pub(crate) fn description_of(schema: &RawValue) -> String {
+    #[derive(serde::Deserialize)]
+    struct Root {
+        description: Option<String>,
+    }
+    let root = serde_json::from_str::<Root>(schema.get());
+    root.ok().and_then(|it| it.description).unwrap_or_default()
 }
 
 /// The JSON Schema (2020-12) of `T`.

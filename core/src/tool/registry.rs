@@ -1,9 +1,8 @@
 //! The tools of a server: listed in the order of their registration, found by name.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Definition, Tool};
+use super::{Definition, Structure, Tool, root_type};
 use crate::mcp::headers::{Mirrored, mirrored};
 use crate::server::BuildError;
 
@@ -14,6 +13,8 @@ const NAME_BYTES: usize = 64;
 pub(crate) struct ToolEntry {
     pub(crate) tool: Arc<dyn Tool>,
     pub(crate) mirrored: Vec<Mirrored>,
+    /// What its structured content is held to.
+    pub(crate) structure: Option<Arc<Structure>>,
 }
 
 #[derive(Default)]
@@ -64,17 +65,12 @@ fn entry(tool: &Arc<dyn Tool>) -> Result<ToolEntry, BuildError> {
         return Err(BuildError::ToolName(name.to_owned()));
     }
     let text = definition.input_schema.get();
-    #[derive(serde::Deserialize)]
-    struct Root<'a> {
-        #[serde(rename = "type", borrow)]
-        kind: Option<Cow<'a, str>>,
-    }
-    match serde_json::from_str::<Root<'_>>(text) {
-        Ok(Root { kind: Some(kind) }) if kind == "object" => {}
-        _ => return Err(BuildError::InputSchema(name.to_owned())),
+    if root_type(text).is_none_or(|kind| kind != "object") {
+        return Err(BuildError::InputSchema(name.to_owned()));
     }
     Ok(ToolEntry {
         tool: tool.clone(),
+        structure: Structure::of(definition)?,
         mirrored: mirrored(text)
             .map_err(|what| BuildError::MirroredHeader(name.to_owned(), what))?,
     })

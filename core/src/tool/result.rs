@@ -6,7 +6,9 @@ use std::fmt::Display;
 use ninefold_runtime::panics::Caught;
 use serde::Serialize;
 
-use crate::content::{Content, Contents};
+use super::Structure;
+use crate::content::{Content, Contents, Meta};
+use crate::mcp::Era;
 use crate::rpc::write;
 
 /// Writes one tool result; the answer's buffer is the only place it is ever in.
@@ -15,6 +17,7 @@ pub struct ResultWriter<'a> {
     out: &'a mut Vec<u8>,
     items: usize,
     structured: Vec<u8>,
+    meta: Meta,
     is_error: bool,
 }
 
@@ -25,6 +28,7 @@ impl<'a> ResultWriter<'a> {
             out,
             items: 0,
             structured: Vec::new(),
+            meta: Meta::new(),
             is_error: false,
         }
     }
@@ -39,14 +43,13 @@ impl<'a> ResultWriter<'a> {
         self.block(|out| write::display(out, value));
     }
 
-    /// Adds `value` as a text block of JSON and, if it is an object, as structured content.
+    /// Adds `value` as a text block of JSON and as structured content, which in the legacy era
+    /// only an object can be: of anything else its clients get the text.
     pub fn structured(&mut self, value: &impl Serialize) {
         match serde_json::to_string(value) {
             Ok(json) => {
                 self.text(&json);
-                if json.starts_with('{') {
-                    self.structured = json.into_bytes();
-                }
+                self.structured = json.into_bytes();
             }
             Err(error) => self.fail(&format_args!("the result is not representable: {error}")),
         }
@@ -58,9 +61,14 @@ impl<'a> ResultWriter<'a> {
         self.display(why);
     }
 
+    /// Adds to the `_meta` of the result, under a key such as `example.com/name`.
+    pub fn meta(&mut self, key: impl Into<String>, value: impl Into<serde_json::Value>) {
+        self.meta.insert(key.into(), value.into());
+    }
+
     /// Adds any block.
     pub fn content(&mut self, content: &Content) {
-        if let Content::Text(text) = content {
+        if let Some(text) = content.plain_text() {
             return self.text(text);
         }
         match serde_json::to_vec(content) {
@@ -86,31 +94,94 @@ impl<'a> ResultWriter<'a> {
         self.items += 1;
     }
 
-    /// Ends the members of the result; the object stays open for the stamp of its era.
-    pub(crate) fn finish(self) {
-        self.out.push(b']');
-        if !self.structured.is_empty() {
-            self.out.extend_from_slice(br#","structuredContent":"#);
-            self.out.extend_from_slice(&self.structured);
+    /// Why the result breaks the promise `structure`; one that says what went wrong makes none.
+    pub(crate) fn breaks(&self, structure: &Structure) -> Option<String> {
+        match self.is_error {
+            true => None,
+            false => structure.broken_by(&self.structured),
         }
-        if self.is_error {
-            self.out.extend_from_slice(br#","isError":true"#);
-        }
+    }
+
+    /// Ends the members of the result in the words of its era, and gives the members of its
+    /// `_meta`; the object stays open for the stamp of the era.
+    pub(crate) fn finish(self, era: Era) -> Vec<u8> {
+        close(self.out, &self.structured, self.is_error, era);
+        inside(&self.meta)
+    }
+}
+
+/// Ends the content of a result, and adds what stands behind it.
+fn close(out: &mut Vec<u8>, structured: &[u8], is_error: bool, era: Era) {
+    out.push(b']');
+    let known = match era {
+        Era::Legacy => structured.starts_with(b"{"),
+        Era::Modern => !structured.is_empty(),
+    };
+    if known {
+        out.extend_from_slice(br#","structuredContent":"#);
+        out.extend_from_slice(structured);
+    }
+    if is_error {
+        out.extend_from_slice(br#","isError":true"#);
+    }
+}
+
+/// The members of `meta`, without its braces.
+fn inside(meta: &Meta) -> Vec<u8> {
+    if meta.is_empty() {
+        return Vec::new();
+    }
+    let text = serde_json::to_vec(meta).unwrap_or_default();
+    match text.as_slice() {
+        [b'{', inside @ .., b'}'] => inside.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// The members of a result, its object left open, and those of its `_meta`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Members {
+    pub(crate) json: Vec<u8>,
+    pub(crate) meta: Vec<u8>,
+}
+
+impl From<Vec<u8>> for Members {
+    fn from(json: Vec<u8>) -> Self {
+        let meta = Vec::new();
+        Self { json, meta }
     }
 }
 
 /// A finished result on its way from a future or from the blocking pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolResult(Result<Vec<u8>, Caught>);
+pub struct ToolResult(Result<Parts, Caught>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
+    content: Vec<u8>,
+    structured: Vec<u8>,
+    meta: Meta,
+    is_error: bool,
+}
 
 impl ToolResult {
     /// The result that `value` stands for.
     pub fn new(value: impl IntoToolResult) -> Self {
-        let mut out = Vec::with_capacity(128);
-        let mut writer = ResultWriter::new(&mut out);
+        let mut content = Vec::with_capacity(128);
+        let mut writer = ResultWriter::new(&mut content);
         value.write_to(&mut writer);
-        writer.finish();
-        Self(Ok(out))
+        let ResultWriter {
+            structured,
+            meta,
+            is_error,
+            ..
+        } = writer;
+        Self(Ok(Parts {
+            content,
+            structured,
+            meta,
+            is_error,
+        }))
     }
 
     /// A result with `isError`, explained by `why`.
@@ -123,9 +194,21 @@ impl ToolResult {
         Self(Err(caught))
     }
 
-    /// The members of the result, its object left open.
-    pub(crate) fn into_members(self) -> Result<Vec<u8>, Caught> {
-        self.0
+    /// Why the result breaks the promise `structure`; one that says what went wrong makes none.
+    pub(crate) fn breaks(&self, structure: &Structure) -> Option<String> {
+        match &self.0 {
+            Ok(parts) if !parts.is_error => structure.broken_by(&parts.structured),
+            _ => None,
+        }
+    }
+
+    /// The members of the result in the words of an era.
+    pub(crate) fn into_members(self, era: Era) -> Result<Members, Caught> {
+        let parts = self.0?;
+        let mut json = parts.content;
+        close(&mut json, &parts.structured, parts.is_error, era);
+        let meta = inside(&parts.meta);
+        Ok(Members { json, meta })
     }
 }
 
@@ -133,9 +216,32 @@ impl ToolResult {
 pub trait IntoToolResult {
     /// Writes this value as content of `result`.
     fn write_to(self, result: &mut ResultWriter<'_>);
+
+    /// Adds to the `_meta` of the result, under a key such as `example.com/name`.
+    fn with_meta(
+        self,
+        key: impl Into<String>,
+        value: impl Into<serde_json::Value>,
+    ) -> WithMeta<Self>
+    where
+        Self: Sized,
+    {
+        WithMeta(self, key.into(), value.into())
+    }
 }
 
-/// A value returned as JSON: a text block and, for an object, `structuredContent`.
+/// What a tool returns, with a member of `_meta`; made by [`IntoToolResult::with_meta`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct WithMeta<T>(T, String, serde_json::Value);
+
+impl<T: IntoToolResult> IntoToolResult for WithMeta<T> {
+    fn write_to(self, result: &mut ResultWriter<'_>) {
+        self.0.write_to(result);
+        result.meta(self.1, self.2);
+    }
+}
+
+/// A value returned as JSON: a text block and `structuredContent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Json<T>(
     /// The value to serialise.
@@ -212,10 +318,10 @@ display! { bool char i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64
 mod tests {
     use super::*;
 
-    fn written(value: impl IntoToolResult) -> serde_json::Value {
-        let mut bytes = ToolResult::new(value).into_members().unwrap();
-        bytes.push(b'}');
-        serde_json::from_slice(&bytes).unwrap()
+    fn written(value: impl IntoToolResult, era: Era) -> serde_json::Value {
+        let mut members = ToolResult::new(value).into_members(era).unwrap().json;
+        members.push(b'}');
+        serde_json::from_slice(&members).unwrap()
     }
 
     #[test]
@@ -223,6 +329,9 @@ mod tests {
         #[derive(Serialize)]
         struct Point {
             x: i32,
+        }
+        fn written(value: impl IntoToolResult) -> serde_json::Value {
+            super::tests::written(value, Era::Legacy)
         }
         let text = |text: &str| serde_json::json!({"content": [{"type": "text", "text": text}]});
         assert_eq!(written("a\"b"), text("a\"b"));
@@ -238,5 +347,30 @@ mod tests {
         let mut failure = text("out of range");
         failure["isError"] = true.into();
         assert_eq!(written(Err::<(), _>("out of range")), failure);
+    }
+
+    #[test]
+    fn structured_content_is_of_any_kind_in_the_modern_era_only() {
+        for (value, text) in [
+            (serde_json::json!([1, 2]), "[1,2]"),
+            (serde_json::json!("x"), "\"x\""),
+            (serde_json::json!(null), "null"),
+        ] {
+            let modern = written(Json(value.clone()), Era::Modern);
+            assert_eq!(modern.get("structuredContent"), Some(&value));
+            let legacy = written(Json(value), Era::Legacy);
+            assert_eq!(legacy.get("structuredContent"), None);
+            assert_eq!(legacy["content"][0]["text"], text);
+        }
+    }
+
+    #[test]
+    fn members_of_meta_are_kept_apart() {
+        let result = "x"
+            .with_meta("example.com/a", 1)
+            .with_meta("example.com/b", "c");
+        let members = ToolResult::new(result).into_members(Era::Modern).unwrap();
+        let meta = String::from_utf8(members.meta).unwrap();
+        assert_eq!(meta, r#""example.com/a":1,"example.com/b":"c""#);
     }
 }

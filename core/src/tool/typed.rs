@@ -1,78 +1,97 @@
-//! Typed Rust functions as tools: arguments through serde, schema through schemars.
+//! Typed Rust functions as tools: arguments through serde, schema through schemars. A function runs
+//! at once, as a future of the shard, or on the blocking pool; all else is the same for all.
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Call, Definition, Info, IntoToolResult, ResultWriter, Started, Tool, ToolResult, run};
+use super::run::on_pool;
+use super::{Call, Definition, Info, IntoToolResult, ResultWriter, Started, Tool, ToolResult};
 use crate::context::Context;
-use crate::rpc::ArgumentError;
 
-/// A function, its definition and, as a type only, its arguments.
-pub(crate) struct Typed<F, A> {
+/// Begins a call whose arguments have been read.
+type Begin<A> = dyn Fn(A, Call<'_>, &mut ResultWriter<'_>) -> Started + Send + Sync;
+
+/// A function of an `A`.
+pub(crate) struct Typed<A> {
     definition: Definition,
-    function: F,
-    arguments: PhantomData<fn(A)>,
+    begin: Box<Begin<A>>,
 }
 
-impl<F, A: JsonSchema + DeserializeOwned> Typed<F, A> {
-    fn arguments(call: Call<'_>) -> Result<A, ArgumentError> {
-        A::deserialize(call.arguments)
+impl<A: JsonSchema + DeserializeOwned> Typed<A> {
+    fn new(
+        info: Info,
+        description: Cow<'static, str>,
+        begin: impl Fn(A, Call<'_>, &mut ResultWriter<'_>) -> Started + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            definition: Definition::of::<A>(info, description),
+            begin: Box::new(begin),
+        }
     }
-}
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])+ $kind:ident($function:ty);)+) => {
-        $($(#[$doc])+
-        pub(crate) struct $kind<F, A>(Typed<$function, A>);
-
-        impl<F, A: JsonSchema + DeserializeOwned> $kind<F, A> {
-            pub(crate) fn new(
-                info: impl Into<Info>,
-                description: impl Into<Cow<'static, str>>,
-                function: F,
-            ) -> Self {
-                Self(Typed {
-                    definition: Definition::of::<A>(info, description),
-                    function: function.into(),
-                    arguments: PhantomData,
-                })
-            }
-        })+
-    };
-}
-
-kinds! {
     /// Runs to completion on the shard.
-    SyncTool(F);
+    pub(crate) fn now<R: IntoToolResult>(
+        info: Info,
+        description: Cow<'static, str>,
+        function: impl Fn(A) -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(info, description, move |arguments, _, result| {
+            function(arguments).write_to(result);
+            Started::Finished
+        })
+    }
+
     /// A future of the shard.
-    AsyncTool(F);
+    pub(crate) fn later<R: Future<Output: IntoToolResult> + 'static>(
+        info: Info,
+        description: Cow<'static, str>,
+        function: impl Fn(A) -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(info, description, move |arguments, _, _| {
+            running(function(arguments))
+        })
+    }
+
     /// A future of the shard that speaks with its client.
-    ContextTool(F);
+    pub(crate) fn talking<R: Future<Output: IntoToolResult> + 'static>(
+        info: Info,
+        description: Cow<'static, str>,
+        function: impl Fn(A, Context) -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(info, description, move |arguments, call, _| {
+            running(function(arguments, call.context()))
+        })
+    }
+
     /// Work for the blocking pool.
-    BlockingTool(Arc<F>);
+    pub(crate) fn elsewhere<R: IntoToolResult + 'static>(
+        info: Info,
+        description: Cow<'static, str>,
+        function: impl Fn(A) -> R + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: Send + 'static,
+    {
+        let function = Arc::new(function);
+        Self::new(info, description, move |arguments, _, _| {
+            let function = function.clone();
+            Started::Running(Box::pin(on_pool(move || function(arguments))))
+        })
+    }
 }
 
-impl<F, A, R> Tool for SyncTool<F, A>
-where
-    F: Fn(A) -> R + Send + Sync,
-    A: JsonSchema + DeserializeOwned,
-    R: IntoToolResult,
-{
+impl<A: DeserializeOwned> Tool for Typed<A> {
     fn definition(&self) -> &Definition {
-        &self.0.definition
+        &self.definition
     }
 
     fn start(&self, call: Call<'_>, result: &mut ResultWriter<'_>) -> Started {
-        match Typed::<F, A>::arguments(call) {
-            Ok(arguments) => {
-                (self.0.function)(arguments).write_to(result);
-                Started::Finished
-            }
+        match A::deserialize(call.arguments) {
+            Ok(arguments) => (self.begin)(arguments, call, result),
             Err(error) => {
                 result.fail(&error);
                 Started::Refused
@@ -81,76 +100,6 @@ where
     }
 }
 
-impl<F, A, R> Tool for AsyncTool<F, A>
-where
-    F: Fn(A) -> R + Send + Sync,
-    A: JsonSchema + DeserializeOwned,
-    R: Future + 'static,
-    R::Output: IntoToolResult,
-{
-    fn definition(&self) -> &Definition {
-        &self.0.definition
-    }
-
-    fn start(&self, call: Call<'_>, result: &mut ResultWriter<'_>) -> Started {
-        match Typed::<F, A>::arguments(call) {
-            Ok(arguments) => {
-                let future = (self.0.function)(arguments);
-                Started::Running(Box::pin(async { ToolResult::new(future.await) }))
-            }
-            Err(error) => {
-                result.fail(&error);
-                Started::Refused
-            }
-        }
-    }
-}
-
-impl<F, A, R> Tool for ContextTool<F, A>
-where
-    F: Fn(A, Context) -> R + Send + Sync,
-    A: JsonSchema + DeserializeOwned,
-    R: Future + 'static,
-    R::Output: IntoToolResult,
-{
-    fn definition(&self) -> &Definition {
-        &self.0.definition
-    }
-
-    fn start(&self, call: Call<'_>, result: &mut ResultWriter<'_>) -> Started {
-        match Typed::<F, A>::arguments(call) {
-            Ok(arguments) => {
-                let future = (self.0.function)(arguments, call.context());
-                Started::Running(Box::pin(async { ToolResult::new(future.await) }))
-            }
-            Err(error) => {
-                result.fail(&error);
-                Started::Refused
-            }
-        }
-    }
-}
-
-impl<F, A, R> Tool for BlockingTool<F, A>
-where
-    F: Fn(A) -> R + Send + Sync + 'static,
-    A: JsonSchema + DeserializeOwned + Send + 'static,
-    R: IntoToolResult + 'static,
-{
-    fn definition(&self) -> &Definition {
-        &self.0.definition
-    }
-
-    fn start(&self, call: Call<'_>, result: &mut ResultWriter<'_>) -> Started {
-        match Typed::<F, A>::arguments(call) {
-            Ok(arguments) => {
-                let function = Arc::clone(&self.0.function);
-                Started::Running(Box::pin(run::on_pool(move || function(arguments))))
-            }
-            Err(error) => {
-                result.fail(&error);
-                Started::Refused
-            }
-        }
-    }
+fn running(future: impl Future<Output: IntoToolResult> + 'static) -> Started {
+    Started::Running(Box::pin(async { ToolResult::new(future.await) }))
 }

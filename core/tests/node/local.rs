@@ -8,7 +8,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use ninefold::limits::Limits;
 use ninefold::server::Builder;
-use ninefold::{Context, Elicit, NoArguments, Node, NodeConfig, Resource, Server};
+use ninefold::{
+    Context, Elicit, Info, NoArguments, Node, NodeConfig, Resource, Server, TaskSupport,
+};
 use ninefold_runtime::sleep;
 use serde_json::json;
 
@@ -187,7 +189,7 @@ fn working(builder: Builder) -> Builder {
     builder
         .with_tasks()
         .context_tool(
-            "works",
+            Info::new("works").task_support(TaskSupport::Optional),
             "Is a task",
             |Block { ms }, to: Context| async move {
                 let mut cut_off = CutOff(true);
@@ -198,7 +200,7 @@ fn working(builder: Builder) -> Builder {
             },
         )
         .context_tool(
-            "breaks",
+            Info::new("breaks").task_support(TaskSupport::Optional),
             "Is a task that breaks",
             |NoArguments {}, to: Context| async move {
                 to.become_task().await;
@@ -206,7 +208,7 @@ fn working(builder: Builder) -> Builder {
             },
         )
         .context_tool(
-            "confirms",
+            Info::new("confirms").task_support(TaskSupport::Required),
             "Is a task that asks",
             |NoArguments {}, to: Context| async move {
                 to.require_task().await;

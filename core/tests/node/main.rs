@@ -21,6 +21,7 @@ mod deadlines;
 mod drain;
 mod local;
 mod process;
+mod session_tasks;
 mod sessions;
 mod start;
 mod streams;

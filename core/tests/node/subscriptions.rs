@@ -3,7 +3,7 @@
 use ninefold::{Features, NoArguments, Resource};
 use serde_json::{Value, json};
 
-use crate::client::{Client, get, in_session, modern};
+use crate::client::{Client, get, in_session, modern, modern_with};
 use crate::local::Local;
 
 fn tool(name: &'static str) -> Features {
@@ -183,5 +183,80 @@ fn a_session_subscribes_to_what_there_is_and_not_to_too_much() {
     ] {
         let subscribe = in_session(&session, "resources/subscribe", json!({"uri": uri}));
         assert_eq!(node.ask(subscribe).refusal(), (200, wanted), "{uri}");
+    }
+}
+
+/// A request of a client that knows tasks.
+fn able(method: &str, params: Value) -> String {
+    let extensions = json!({"io.modelcontextprotocol/tasks": {}});
+    let capabilities = json!({"extensions": extensions, "elicitation": {}});
+    modern_with(7, method, params, capabilities)
+}
+
+#[test]
+fn a_stream_tells_how_tasks_stand_from_its_beginning_to_their_end() {
+    let node = Local::with(3, |_| {});
+    let begin = |tool: &str, arguments: Value| {
+        let params = json!({"name": tool, "arguments": arguments});
+        node.ask(able("tools/call", params)).json()["result"]["taskId"].clone()
+    };
+    let (asks, works) = (
+        begin("confirms", json!({})),
+        begin("works", json!({"ms": 1})),
+    );
+    let ids = json!([asks, "nothing", works, works]);
+    let mut client = node.connect();
+    let params = json!({"notifications": {"taskIds": ids}});
+    client.send(able("subscriptions/listen", params));
+    assert_eq!(client.stream_head().0, 200);
+    let (_, first) = client.event().expect("an acknowledgement");
+    assert_eq!(
+        first["params"]["notifications"],
+        json!({"taskIds": [asks, works]})
+    );
+    let mut answered = false;
+    let (mut ends, mut seen) = (0, Vec::new());
+    while ends < 2 {
+        let (_, news) = client.event().expect("news");
+        assert_eq!(news["method"], "notifications/tasks");
+        let task = &news["params"];
+        assert_eq!(task["_meta"]["io.modelcontextprotocol/subscriptionId"], 7);
+        seen.push((task["taskId"].clone(), task["status"].clone()));
+        ends += usize::from(task["result"].is_object());
+        if task["inputRequests"].is_object() && !answered {
+            answered = true;
+            let answers = json!({"sure": {"action": "accept"}});
+            let params = json!({"taskId": asks, "inputResponses": answers});
+            node.ask(able("tasks/update", params));
+        }
+    }
+    let last = |id: &Value| seen.iter().rfind(|it| it.0 == *id).map(|it| it.1.clone());
+    assert_eq!(last(&asks), Some(json!("completed")), "{seen:?}");
+    assert_eq!(last(&works), Some(json!("completed")), "{seen:?}");
+}
+
+#[test]
+fn tasks_are_told_to_those_who_know_them_and_in_bounds() {
+    let node = Local::with(1, |limits| {
+        limits.subscription_count = 2;
+        limits.task_watch_count = 1;
+    });
+    let params = |ids: Value| json!({"notifications": {"taskIds": ids}});
+    let answer = node.ask(modern(1, "subscriptions/listen", params(json!(["x"]))));
+    assert_eq!(answer.refusal(), (400, Some(-32021)));
+    for wrong in [json!("x"), json!([7]), json!(["a", "b", "c"])] {
+        let answer = node.ask(able("subscriptions/listen", params(wrong.clone())));
+        assert_eq!(answer.refusal(), (200, Some(-32602)), "{wrong}");
+    }
+    let call = json!({"name": "works", "arguments": {"ms": 60_000}});
+    let id = node.ask(able("tools/call", call)).json()["result"]["taskId"].clone();
+    let mut held = Vec::new();
+    for honoured in [json!([id]), json!([])] {
+        let mut client = node.connect();
+        client.send(able("subscriptions/listen", params(json!([id]))));
+        client.stream_head();
+        let (_, first) = client.event().expect("an acknowledgement");
+        assert_eq!(first["params"]["notifications"]["taskIds"], honoured);
+        held.push(client);
     }
 }

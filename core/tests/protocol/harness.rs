@@ -127,8 +127,12 @@ impl Node {
 
     /// A node for a shard of a real runtime, whose timers and pool it uses.
     pub(crate) fn on_runtime() -> Self {
+        Self::with_on_runtime(|builder| builder)
+    }
+
+    pub(crate) fn with_on_runtime(more: impl FnOnce(Builder) -> Builder) -> Self {
         let builder = Server::builder("test", "1").builtin_tools(|| UNIX_EPOCH);
-        let server = misbehaving(builder).build().expect("a valid server");
+        let server = more(misbehaving(builder)).build().expect("a valid server");
         let limits = server.limits().clone();
         let service = Service::new(server, Guard::new(true));
         Self {

@@ -13,4 +13,5 @@ mod messages;
 mod modern;
 mod mutations;
 mod rounds;
+mod structure;
 mod tools;
