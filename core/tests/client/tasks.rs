@@ -94,14 +94,13 @@ fn changes_come_typed_and_a_slow_listener_is_told_that_it_missed_some() {
             let uri = "test://watched".to_owned();
             assert_eq!(listening.next().await, Ok(Change::Resource(uri)));
             // More than may wait, each told before the next comes.
-            let told = |client: &Client| client.ping();
             for n in 0..6 {
                 assert!(n > 0 || node.server().remove_tool("late"));
                 let name = format!("late-{n}");
                 let late = Features::new().tool(name, "Came late", |NoArguments {}| "late");
                 node.server().add(late).expect("a new tool");
                 for _ in 0..5 {
-                    told(client).await.expect("a sign of life");
+                    client.ping().await.expect("a sign of life");
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
@@ -124,15 +123,16 @@ fn a_subscription_tells_how_a_task_stands() {
     for era in ERAS {
         let client = node.connect(asked(options(era)));
         client.run(async |client| {
-            let task = begin(client, "works", json!({"ms": 300})).await;
+            let task = begin(client, "works", json!({"ms": 600_000})).await;
             let to = Listen {
                 tasks: vec![task.id().to_owned()],
                 ..Listen::default()
             };
             let mut listening = client.listen(&to).await.expect("a subscription");
+            task.cancel().await.expect("its end");
             loop {
                 match listening.next().await.expect("a change") {
-                    Change::Task(state) if state["status"] == "completed" => break,
+                    Change::Task(state) if state["status"] == "cancelled" => break,
                     Change::Task(state) => assert_eq!(state["status"], "working"),
                     other => panic!("{other:?}"),
                 }
