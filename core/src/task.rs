@@ -85,6 +85,9 @@ pub(crate) trait TaskFeed {
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskNews>>;
 }
 
+/// A watch that is about to begin.
+pub(crate) type Watching = LocalBoxFuture<'static, Result<Box<dyn TaskFeed>, TaskError>>;
+
 /// The tasks of the node, as one shard sees them. An `owner` is the id of a legacy session whose
 /// task is meant; without one the task is of the modern era.
 pub(crate) trait Tasks {
@@ -101,9 +104,5 @@ pub(crate) trait Tasks {
     ) -> LocalBoxFuture<'static, Result<String, TaskError>>;
 
     /// Watches the task `id`.
-    fn watch(
-        &self,
-        owner: Option<&str>,
-        id: &str,
-    ) -> LocalBoxFuture<'static, Result<Box<dyn TaskFeed>, TaskError>>;
+    fn watch(&self, owner: Option<&str>, id: &str) -> Watching;
 }

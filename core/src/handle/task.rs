@@ -25,7 +25,7 @@ use crate::mcp::{COMPLETE, Era};
 use crate::rfc3339::Rfc3339;
 use crate::rpc::RpcError;
 use crate::talk::{Standing, Talk};
-use crate::task::{Begun, Job, TaskError, TaskFeed, TaskNews, Tasks, Want};
+use crate::task::{Begun, Job, TaskError, TaskFeed, TaskNews, Tasks, Want, Watching};
 use crate::tool::{LocalBoxFuture, Members, ToolResult};
 
 /// Messages that may wait for one task.
@@ -467,11 +467,7 @@ impl Tasks for ShardTasks {
         }
     }
 
-    fn watch(
-        &self,
-        owner: Option<&str>,
-        id: &str,
-    ) -> LocalBoxFuture<'static, Result<Box<dyn TaskFeed>, TaskError>> {
+    fn watch(&self, owner: Option<&str>, id: &str) -> Watching {
         let (found, slot) = (self.find(owner, id), self.hub.slot());
         Box::pin(async move {
             let ((task, key), slot) = (found?, slot.ok_or(TaskError::Busy)?);

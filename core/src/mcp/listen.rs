@@ -13,8 +13,7 @@ use super::{Capabilities, META_SUBSCRIPTION};
 use crate::changes::{List, News};
 use crate::rpc::{Id, RpcError, Value};
 use crate::service::Service;
-use crate::task::{TaskError, TaskFeed, TaskNews};
-use crate::tool::LocalBoxFuture;
+use crate::task::{TaskFeed, TaskNews, Watching};
 
 /// The subscriptions of one stream, as the shard's news reach them.
 pub(crate) struct Listener {
@@ -60,10 +59,7 @@ pub(crate) struct Listening {
 #[derive(Default)]
 struct Tasks {
     /// Those that are asked whether they may be watched, by their ids.
-    opening: Vec<(
-        String,
-        LocalBoxFuture<'static, Result<Box<dyn TaskFeed>, TaskError>>,
-    )>,
+    opening: Vec<(String, Watching)>,
     feeds: Vec<Box<dyn TaskFeed>>,
 }
 

@@ -38,7 +38,7 @@ pub(super) fn wish(
         Err(RpcError::new(200, Code::MethodNotFound, what))
     };
     let wrong = || {
-        RpcError::invalid_params("Invalid params: task must be an object, its ttl a number of ms")
+        RpcError::invalid_params("Invalid params: task must be an object, its ttl an integer of ms")
     };
     match (params.get("task"), support) {
         (None | Some(Value::Null), TaskSupport::Required) => refuse("runs only as a task"),
@@ -59,8 +59,6 @@ fn millis(ttl: Value<'_>) -> Option<u64> {
     match ttl {
         Value::Int(it) => it.try_into().ok(),
         Value::Uint(it) => Some(it),
-        // JavaScript writes no other numbers, and some that are no integers.
-        Value::Float(it) if it >= 0.0 => Some(it as u64),
         _ => None,
     }
 }

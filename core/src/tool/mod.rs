@@ -240,9 +240,9 @@ impl Definition {
         match era {
             Era::Modern => shown.execution = None,
             Era::Legacy => {
-                let object =
-                    |schema: &Box<RawValue>| root_type(schema.get()) == Some("object".into());
-                shown.output_schema = shown.output_schema.filter(object);
+                let schema = shown.output_schema.take();
+                shown.output_schema =
+                    schema.filter(|it| root_type(it.get()).is_some_and(|kind| kind == "object"));
             }
         }
         shown
