@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
+use crate::limits::COMPLETION_VALUES;
 use crate::resource::Variables;
-
-/// Most values that one answer holds, by the specification.
-const VALUES_MAX: usize = 100;
 
 /// What is to be completed.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +27,11 @@ pub(crate) struct Completed {
 impl Completed {
     fn of(mut values: Vec<String>) -> Self {
         let total = values.len();
-        values.truncate(VALUES_MAX);
+        values.truncate(COMPLETION_VALUES);
         Self {
             values,
             total,
-            has_more: total > VALUES_MAX,
+            has_more: total > COMPLETION_VALUES,
         }
     }
 }

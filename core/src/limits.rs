@@ -1,7 +1,8 @@
 //! Every limit of the node in one table: name, unit, default, range and what happens beyond it.
 //!
 //! [`TABLE`] is for people, configuration and documentation; [`Limits`] is what the code reads.
-//! Both come from one declaration, so neither can say what the other does not.
+//! Both come from one declaration, so neither can say what the other does not. [`FIXED`] holds what
+//! is bounded as well and cannot be configured.
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +94,24 @@ macro_rules! limits {
     };
 }
 
-pub(crate) use limits;
+/// Limits that no configuration changes: constants for the code, and their rows for people.
+macro_rules! fixed {
+    ($($(#[$doc:meta])+ $name:ident: $kind:ty, $unit:ident = $value:expr, $beyond:literal;)+) => {
+        $($(#[$doc])+ pub(crate) const $name: $kind = $value;)+
+
+        /// Every limit that no configuration changes; its range is its value.
+        pub const FIXED: &[$crate::limits::Limit] = &[$($crate::limits::Limit {
+            name: stringify!($name),
+            unit: $crate::limits::Unit::$unit,
+            default: $value as u64,
+            min: $value as u64,
+            max: $value as u64,
+            beyond: $beyond,
+        },)+];
+    };
+}
+
+pub(crate) use {fixed, limits};
 
 pub(crate) const KIB: usize = 1024;
 pub(crate) const MIB: usize = 1024 * KIB;
@@ -189,9 +207,83 @@ limits! {
     hash_tool_rounds: u64, Count = 10_000_000, 1..=1_000_000_000, "tool result with isError";
 }
 
+fixed! {
+    /// Bytes of one line of chunked framing.
+    CHUNK_LINE_BYTES: usize, Bytes = 256, "400 and close";
+    /// Bytes of all trailer fields of a chunked body.
+    TRAILER_BYTES: usize, Bytes = 4 * KIB, "400 and close";
+    /// Bytes of chunked framing beyond one for each byte of the body: a flood of one-byte chunks is
+    /// refused.
+    CHUNK_OVERHEAD_BYTES: usize, Bytes = 16 * KIB, "400 and close";
+    /// Bytes of a body up to which the parser keeps its buffers for the next one.
+    PARSER_KEPT_BYTES: usize, Bytes = 64 * KIB, "the buffers are freed";
+    /// Arenas that a shard keeps for requests to come.
+    ARENAS_KEPT: usize, Count = 64, "freed";
+    /// Bytes of an arena that is kept.
+    ARENA_KEPT_BYTES: usize, Bytes = 256 * KIB, "freed";
+    /// Bytes of answers of pipelined requests that are gathered before they are sent.
+    SEND_BATCH_BYTES: usize, Bytes = 64 * KIB, "sent";
+    /// Requests of a connection that are answered at a stretch.
+    TURN_REQUESTS: u32, Count = 16, "other tasks of the shard get their turn";
+    /// Bytes that a peer may send ahead while its answer goes on.
+    PIPELINED_BYTES: usize, Bytes = 64 * KIB, "closed";
+    /// Times that a peer which says no more is tried.
+    PROBE_COUNT: u8, Count = 3, "tried at the pace of stream_keep_alive_ms";
+    /// Time between two of them.
+    PROBE_EVERY_MS: u64, Millis = 100, "a comment is sent";
+    /// Bytes that are still read, and dropped, behind a refusal.
+    LINGER_BYTES: usize, Bytes = MIB, "closed";
+    /// Time for that.
+    LINGER_MS: u64, Millis = SECOND, "closed";
+    /// Bytes of the head of a request to the admin listener.
+    ADMIN_HEAD_BYTES: usize, Bytes = 16 * KIB, "431 and close";
+    /// Updates of resources that may wait for one shard.
+    SHARD_UPDATES: usize, Count = 4096, "the newest is dropped and logged";
+    /// Messages that may wait for the hub of one shard: answers of clients, events, cancellations.
+    HUB_MESSAGES: u32, Count = 16_384,
+        "answers get 503 with Retry-After, streams end, cancellations wait";
+    /// Bytes of them: each answer is as large as a body may be.
+    HUB_MESSAGE_BYTES: u32, Bytes = 64 << 20,
+        "answers get 503 with Retry-After, streams end, cancellations wait";
+    /// Messages that may wait for one session.
+    SESSION_MESSAGES: u32, Count = 256, "503 with Retry-After; events are not kept for replay";
+    /// Bytes of them: a result may be as large as a tool's output may, and is recorded there.
+    SESSION_MESSAGE_BYTES: u32, Bytes = 16 << 20,
+        "503 with Retry-After; events are not kept for replay";
+    /// Messages that may wait for one task.
+    TASK_MESSAGES: u32, Count = 64, "503 with Retry-After";
+    /// Bytes of them: several answers as large as a body may be.
+    TASK_MESSAGE_BYTES: u32, Bytes = 16 << 20, "503 with Retry-After";
+    /// Time that a session or a task may take to answer a request.
+    HANDLE_ANSWER_MS: u64, Millis = 2 * SECOND, "503 with Retry-After";
+    /// Pause before what must not get lost and found no room is sent again.
+    TELL_AGAIN_MS: u64, Millis = 10, "sent again";
+    /// Streams of a session of which it is known that they have ended although none of their events
+    /// is kept.
+    STREAMS_FORGOTTEN: usize, Count = 64, "who comes back for an older one waits";
+    /// Streams of earlier requests that the client of a session may have come back for at once.
+    STREAMS_RESUMED: usize, Count = 64, "409";
+    /// Bytes of a client's name that its session remembers.
+    CLIENT_NAME_BYTES: usize, Bytes = 128, "cut off";
+    /// Bytes of the name of a tool.
+    TOOL_NAME_BYTES: usize, Bytes = 64, "the tool is refused";
+    /// Values in one answer to `completion/complete`, by the specification.
+    COMPLETION_VALUES: usize, Count = 100, "cut off, with hasMore";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fixed_limit_says_its_unit() {
+        for row in FIXED {
+            let says = |unit: &str| row.name.split('_').any(|word| word == unit);
+            let (bytes, ms) = (row.unit == Unit::Bytes, row.unit == Unit::Millis);
+            assert_eq!((says("BYTES"), says("MS")), (bytes, ms), "{}", row.name);
+            assert!(row.default > 0 && !row.beyond.is_empty());
+        }
+    }
 
     #[test]
     fn table_and_struct_agree() {

@@ -124,8 +124,9 @@ fn start_logging(options: &Serve) {
 }
 
 fn print_limits(json: bool) {
-    let node = limits::TABLE.iter().map(|l| (l.name.to_owned(), l));
-    let client = client::limits::TABLE.iter();
+    let node = limits::TABLE.iter().chain(limits::FIXED);
+    let node = node.map(|l| (l.name.to_owned(), l));
+    let client = client::limits::TABLE.iter().chain(client::limits::FIXED);
     let client = client.map(|l| (format!("client.{}", l.name), l));
     let rows: Vec<_> = node.chain(client).collect();
     if json {
@@ -143,7 +144,10 @@ fn print_limits(json: bool) {
         "LIMIT", "DEFAULT", "UNIT", "RANGE"
     );
     for (name, l) in rows {
-        let range = format!("{}..={}", l.min, l.max);
+        let range = match l.min == l.max {
+            true => "fixed".to_owned(),
+            false => format!("{}..={}", l.min, l.max),
+        };
         println!(
             "{name:28} {:>12} {:>8}  {range:24} {}",
             l.default,

@@ -17,13 +17,10 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::error::ClientError;
-use super::limits::Limits;
+use super::limits::{Limits, RETRY_MIN_MS};
 use super::message::{Incoming, read};
 use super::peer::{Peer, lock};
 use super::sse::Events;
-
-/// Shortest wait before a stream is come back to, whatever its server says.
-const RETRY_MIN: Duration = Duration::from_millis(100);
 
 pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
@@ -285,7 +282,7 @@ impl Http {
                 tries += 1;
                 let retry = Duration::from_millis(self.limits.retry_ms);
                 let longest = Duration::from_millis(self.limits.retry_max_ms);
-                let shortest = RETRY_MIN.min(longest);
+                let shortest = Duration::from_millis(RETRY_MIN_MS).min(longest);
                 sleep(events.retry.unwrap_or(retry).clamp(shortest, longest)).await;
                 match self.get(after.as_deref()).await {
                     Ok(again) => {

@@ -1,6 +1,6 @@
 //! Every limit of a client: what it takes from a server, and how long it waits.
 
-use crate::limits::{HOUR, KIB, MIB, SECOND, limits};
+use crate::limits::{HOUR, KIB, MIB, SECOND, fixed, limits};
 
 limits! {
     {
@@ -33,6 +33,8 @@ limits! {
     page_count: usize, Count = 1000, 1..=1_000_000, "the request fails";
     /// Entries of one list.
     entry_count: usize, Count = 100_000, 1..=10_000_000, "the request fails";
+    /// Bytes of one list, as JSON.
+    list_bytes: usize, Bytes = 64 * MIB, 1024..=16 * 1024 * 1024 * 1024, "the request fails";
     /// Times in a row that a stream which ended is opened again.
     reconnect_count: usize, Count = 5, 0..=1000, "the stream counts as closed";
     /// Time until a stream is opened again, where the server names none.
@@ -41,6 +43,13 @@ limits! {
     retry_max_ms: u64, Millis = 60 * SECOND, 1..=HOUR, "opened after this time";
     /// Lines of a child's output in a row that are no JSON.
     stray_line_count: usize, Count = 100, 0..=1_000_000, "the child counts as broken";
+}
+
+fixed! {
+    /// Shortest time until a stream is opened again, whatever its server names.
+    RETRY_MIN_MS: u64, Millis = 100, "opened after this time";
+    /// Bytes of the schema of a tool in which wishes for header fields are looked for.
+    SCHEMA_BYTES: usize, Bytes = 64 * KIB, "the tool is not usable over HTTP";
 }
 
 #[cfg(test)]

@@ -7,12 +7,11 @@ use hyper::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::http::Headers;
+use super::limits::SCHEMA_BYTES;
 use super::peer::lock;
 use crate::mcp::headers::{Mirrored, encode, mirrored};
 
 const KEY: &str = "x-mcp-header";
-/// Largest schema in which wishes are looked for; a tool with a larger one is not usable over HTTP.
-const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Which arguments of which tools are repeated; known once the tools were listed.
 #[derive(Default)]
@@ -25,7 +24,7 @@ impl Params {
         let schema = &tool["inputSchema"];
         let text = schema.to_string();
         // A schema without wishes is not looked at; of one with them each path is copied.
-        if text.contains(KEY) && text.len() > SCHEMA_BYTES_MAX {
+        if text.contains(KEY) && text.len() > SCHEMA_BYTES {
             return false;
         }
         let Ok(found) = mirrored(&text) else {

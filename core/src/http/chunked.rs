@@ -4,13 +4,7 @@
 //! raw body began. Every line must end in CRLF and hold only visible characters.
 
 use super::HttpError;
-
-/// Longest chunk header line: sixteen hex digits and a reasonable extension.
-const LINE_BYTES: usize = 256;
-/// Bytes of all trailer fields together.
-const TRAILER_BYTES: usize = 4096;
-/// Framing bytes allowed beyond one per body byte: refuses a flood of one-byte chunks.
-const OVERHEAD_BYTES: usize = 16 * 1024;
+use crate::limits::{CHUNK_LINE_BYTES, CHUNK_OVERHEAD_BYTES, TRAILER_BYTES};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -44,12 +38,12 @@ impl Chunked {
         body_bytes: usize,
     ) -> Result<Option<(usize, usize)>, HttpError> {
         loop {
-            if self.read - self.written > self.written + OVERHEAD_BYTES {
+            if self.read - self.written > self.written + CHUNK_OVERHEAD_BYTES {
                 return Err(HttpError::Chunk("more framing than data"));
             }
             self.phase = match self.phase {
                 Phase::Size => {
-                    let Some(line) = line(&raw[self.read..], LINE_BYTES)? else {
+                    let Some(line) = line(&raw[self.read..], CHUNK_LINE_BYTES)? else {
                         return Ok(None);
                     };
                     let size = chunk_size(line)?;

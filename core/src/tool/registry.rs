@@ -4,11 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Definition, Tool};
+use crate::limits::TOOL_NAME_BYTES;
 use crate::mcp::headers::{Mirrored, mirrored};
 use crate::server::BuildError;
-
-/// Longest tool name.
-const NAME_BYTES: usize = 64;
 
 /// A tool and what of its arguments is mirrored in headers.
 pub(crate) struct ToolEntry {
@@ -60,7 +58,7 @@ fn entry(tool: &Arc<dyn Tool>) -> Result<ToolEntry, BuildError> {
     let definition = tool.definition();
     let name = definition.name.as_ref();
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
-    if !(1..=NAME_BYTES).contains(&name.len()) || !name.bytes().all(valid) {
+    if !(1..=TOOL_NAME_BYTES).contains(&name.len()) || !name.bytes().all(valid) {
         return Err(BuildError::ToolName(name.to_owned()));
     }
     let text = definition.input_schema.get();

@@ -240,6 +240,15 @@ fn rounds_and_pages_have_an_end() {
         let pages = client.tools().await;
         assert_eq!(pages, Err(ClientError::TooMuch("page_count")));
     });
+    let limits = Limits {
+        list_bytes: 1024,
+        ..Limits::default()
+    };
+    let client = Blocking::connect(&server, options(EraChoice::Auto).limits(limits));
+    client.expect("a conversation").run(async |client| {
+        let pages = client.tools().await;
+        assert_eq!(pages, Err(ClientError::TooMuch("list_bytes")));
+    });
 }
 
 #[test]
