@@ -279,7 +279,7 @@ fn start_shard(
             Ok(hub) => hub,
             Err(error) => return tracing::error!(%error, "a shard has no room for its hub"),
         };
-        let tasks = Rc::new(ShardTasks::new(codec.clone(), limits));
+        let tasks = Rc::new(ShardTasks::new(codec.clone(), limits, counters.clone()));
         let sessions = ShardSessions::new(codec, hub, limits);
         let service = Service::new(server, guard)
             .with_counters(counters)

@@ -53,6 +53,16 @@ struct Record {
     link: Rc<dyn SessionLink>,
     stream: String,
     next: u64,
+    /// Whether its last event has been told, or the session would wait for it for ever.
+    ended: bool,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.link.end_stream(&self.stream);
+        }
+    }
 }
 
 /// How an answer stands after a look at it.
@@ -156,8 +166,9 @@ impl Rest {
             return Poll::Pending;
         };
         let (mut works, ready) = (std::mem::take(works), std::mem::take(ready));
+        let link = works.first().and_then(|it| it.talk().link().cloned());
         for message in ready {
-            self.event(service, None, &message, false, out);
+            self.event(service, link.as_ref(), &message, false, out);
         }
         let (mut early, single) = (false, !self.many);
         works.retain_mut(|work| {
@@ -264,6 +275,7 @@ impl Rest {
             link: link.clone(),
             stream: link.name_stream(),
             next: 1,
+            ended: false,
         });
         if let Some(record) = self.record.as_ref().filter(|_| self.primes) {
             let id = format!("{}-0", record.stream);
@@ -285,6 +297,7 @@ impl Rest {
         let id = self.record.as_mut().map(|record| {
             let id = format!("{}-{}", record.stream, record.next);
             record.next += 1;
+            record.ended |= last;
             let event = Event {
                 id: id.clone(),
                 data: String::from_utf8_lossy(message).into_owned(),
@@ -324,6 +337,21 @@ impl Rest {
                 ..
             }
         )
+    }
+
+    /// Calls that are under way.
+    pub fn calls(&self) -> usize {
+        match &self.left {
+            Left::Calls { works, .. } => works.len(),
+            Left::Listening(..) | Left::Feed(..) => 0,
+        }
+    }
+
+    /// Ends the calls under way behind the first `count`.
+    pub fn end_calls_beyond(&mut self, count: usize) {
+        if let Left::Calls { works, .. } = &mut self.left {
+            works.truncate(count);
+        }
     }
 
     /// Ends what would go on for ever, because the node drains; true when that was the case.

@@ -149,6 +149,9 @@ pub trait SessionLink {
     /// client has come back for that stream. `last` says that the stream ends with it.
     fn record(&self, stream: &str, event: Event, last: bool);
 
+    /// Tells that the stream `stream` has ended, although no event was its last.
+    fn end_stream(&self, stream: &str);
+
     /// Tells that the request with the id `request`, as JSON, is under way; resolves when the
     /// client cancels it.
     fn begin(&self, request: &str) -> LocalBoxFuture<'static, ()>;
@@ -180,9 +183,17 @@ pub trait Sessions {
 
     /// Takes the client's answer to the request `request` of the session `id`; false when nobody
     /// waits for it.
-    fn reply(&self, id: &str, request: &str, reply: Reply) -> impl Future<Output = bool> {
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`] when who waits for it could not be told.
+    fn reply(
+        &self,
+        id: &str,
+        request: &str,
+        reply: Reply,
+    ) -> impl Future<Output = Result<bool, SessionError>> {
         let _ = (id, request, reply);
-        std::future::ready(false)
+        std::future::ready(Ok(false))
     }
 
     /// Opens the stream of the session `id`, or that of an earlier request after the event

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ninefold_runtime::{Address, Handler, Message, SendError, sleep, spawn_local, timeout};
+use ninefold_runtime::{Address, timeout};
 
 use super::hub::{Hub, Parcel, Slot};
 use super::id::{IdCodec, Secret};
-use super::session::{Begin, Detach, End, Record, Session};
+use super::session::{Begin, Detach, End, Record, Session, StreamEnd};
+use super::tell::tell;
 use crate::session::{Event, Expected, Feed, Reply, SessionLink};
 use crate::tool::LocalBoxFuture;
 
@@ -58,6 +59,14 @@ impl SessionLink for Link {
         let _ = self.session.cast(record);
     }
 
+    fn end_stream(&self, stream: &str) {
+        let ended = StreamEnd {
+            secret: self.secret,
+            stream: stream.into(),
+        };
+        tell(self.session, ended);
+    }
+
     fn begin(&self, request: &str) -> LocalBoxFuture<'static, ()> {
         let Some(slot) = self.hub.slot() else {
             return Box::pin(std::future::pending());
@@ -76,31 +85,6 @@ impl SessionLink for Link {
         };
         Box::pin(async move { while !matches!(under_way.slot.receive().await, Parcel::Cancel) {} })
     }
-}
-
-/// Pause before a session that had no room is told again.
-const TELL_AGAIN: Duration = Duration::from_millis(10);
-
-/// Tells a session what it must know, or it would wait for ever for what has ended: again and again
-/// while it has no room, until it has or is gone.
-fn tell<M: Message>(session: Address<Session>, message: M)
-where
-    Session: Handler<M>,
-{
-    let Err(SendError::Full(mut left) | SendError::Shed(mut left)) = session.cast(message) else {
-        return;
-    };
-    let again = async move {
-        loop {
-            sleep(TELL_AGAIN).await;
-            match session.cast(left) {
-                Err(SendError::Full(back) | SendError::Shed(back)) => left = back,
-                Ok(()) | Err(_) => return,
-            }
-        }
-    };
-    // A shard that stops takes no task, and ends its sessions.
-    let _ = spawn_local(again);
 }
 
 /// A call that its session knows of, until it ends.

@@ -6,6 +6,7 @@ mod link;
 mod session;
 mod streams;
 mod task;
+mod tell;
 
 pub(crate) use hub::{Hub, Hubs};
 pub(crate) use id::IdCodec;

@@ -16,7 +16,8 @@ use ninefold_runtime::{
 use serde_json::{Map, Value, json};
 
 use super::id::{IdCodec, Route, Secret};
-use crate::limits::Limits;
+use crate::counters::{Counters, bump};
+use crate::limits::{HANDLE_ANSWER_MS, Limits, TASK_MESSAGE_BYTES, TASK_MESSAGES};
 use crate::mcp::COMPLETE;
 use crate::mcp::work::Made;
 use crate::rfc3339::Rfc3339;
@@ -25,12 +26,7 @@ use crate::talk::{Standing, Talk};
 use crate::task::{Job, TaskError, Tasks, Want};
 use crate::tool::{LocalBoxFuture, ToolResult};
 
-/// Messages that may wait for one task.
-const MAILBOX: u32 = 64;
-/// Bytes of them: several answers as large as a body may be.
-const MAILBOX_BYTES: u32 = 16 << 20;
-/// How long a task may take to say how it stands.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_millis(HANDLE_ANSWER_MS);
 /// How often a client is advised to ask.
 const POLL_MS: u64 = 500;
 
@@ -205,12 +201,14 @@ pub(crate) struct ShardTasks {
     bytes_max: usize,
     ttl_ms: u64,
     output_bytes: usize,
+    counters: Arc<Counters>,
 }
 
 impl ShardTasks {
-    pub(crate) fn new(codec: Arc<IdCodec>, limits: &Limits) -> Self {
+    pub(crate) fn new(codec: Arc<IdCodec>, limits: &Limits, counters: Arc<Counters>) -> Self {
         Self {
             codec,
+            counters,
             taken: Rc::default(),
             tasks_max: limits.tasks_per_shard,
             bytes_max: limits.task_bytes_per_shard,
@@ -246,8 +244,8 @@ impl Tasks for ShardTasks {
             _seat: Seat(self.taken.clone()),
         };
         let options = SpawnOptions {
-            capacity: MAILBOX,
-            bytes: MAILBOX_BYTES,
+            capacity: TASK_MESSAGES,
+            bytes: TASK_MESSAGE_BYTES,
             ..SpawnOptions::default()
         };
         let Ok(address) = spawn_actor(options, task) else {
@@ -261,7 +259,8 @@ impl Tasks for ShardTasks {
         };
         shared.id.replace(self.codec.encode(route, secret));
         let members = shared.members();
-        if spawn_local(go_on(job, shared.clone(), self.output_bytes)).is_err() {
+        let (counters, output_bytes) = (self.counters.clone(), self.output_bytes);
+        if spawn_local(go_on(job, shared.clone(), output_bytes, counters)).is_err() {
             // The shard is full, or ends: what was promised is told as it is.
             shared.settle(Status::Failed(failure(&RpcError::internal())));
         }
@@ -294,7 +293,7 @@ impl Tasks for ShardTasks {
 }
 
 /// Runs the call of a task to its end, or until the task is cancelled.
-async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
+async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize, counters: Arc<Counters>) {
     let Job {
         name,
         mut future,
@@ -311,12 +310,12 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
         *shared.call.borrow_mut() = Some(cx.waker().clone());
         talk.note_asker(cx.waker());
         match catch(|| future.as_mut().poll(cx)) {
-            Ok(Poll::Ready(made)) => Poll::Ready(Some(ended(&name, made, output_bytes))),
+            Ok(Poll::Ready(made)) => Poll::Ready(Some(ended(&name, made, output_bytes, &counters))),
             Ok(Poll::Pending) => match talk.standing() {
                 Standing::Failed(error) => Poll::Ready(Some(Status::Failed(failure(&error)))),
                 Standing::Asks | Standing::Waits => Poll::Pending,
             },
-            Err(caught) => Poll::Ready(Some(panicked(&name, &caught))),
+            Err(caught) => Poll::Ready(Some(panicked(&name, &caught, &counters))),
         }
     })
     .await;
@@ -324,10 +323,12 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
         shared.settle(status);
     }
     // What the handler holds may panic when it is dropped, too; its task has ended all the same.
-    let _ = catch(move || drop(future));
+    if let Err(caught) = catch(move || drop(future)) {
+        panicked(&name, &caught, &counters);
+    }
 }
 
-fn ended(name: &str, made: Made, output_bytes: usize) -> Status {
+fn ended(name: &str, made: Made, output_bytes: usize, counters: &Counters) -> Status {
     let members = match made {
         Made::Members(members) if members.len() > output_bytes => {
             let found = members.len();
@@ -336,7 +337,7 @@ fn ended(name: &str, made: Made, output_bytes: usize) -> Status {
         }
         Made::Members(members) => members,
         Made::Refused(error) => return Status::Failed(failure(&error)),
-        Made::Panicked(caught) => return panicked(name, &caught),
+        Made::Panicked(caught) => return panicked(name, &caught, counters),
     };
     let text = [&members[..], b",", COMPLETE.as_bytes(), b"}"].concat();
     match serde_json::from_slice(&text) {
@@ -346,7 +347,8 @@ fn ended(name: &str, made: Made, output_bytes: usize) -> Status {
 }
 
 /// The cause stays in the log, as that of a call does.
-fn panicked(name: &str, caught: &Caught) -> Status {
+fn panicked(name: &str, caught: &Caught, counters: &Counters) -> Status {
+    bump(&counters.tool_panic);
     let Caught { message, place, .. } = caught;
     tracing::error!(name, %message, %place, "task panicked");
     Status::Failed(failure(&RpcError::internal()))

@@ -5,12 +5,10 @@ use std::rc::Rc;
 use super::dispatch::{self, Asker, Flow, bad_level};
 use super::{Capabilities, Era, Version, work};
 use crate::context::Level;
+use crate::limits::{CLIENT_NAME_BYTES, Limits};
 use crate::rpc::{Id, Params, Response, RpcError, Value, write};
 use crate::service::Service;
 use crate::session::{Change, Reply, SessionFacts, SessionLink, SessionView};
-
-/// Longest client name that a session remembers.
-const CLIENT_NAME_BYTES: usize = 128;
 
 /// Reads `initialize`: what was negotiated, and with whom.
 pub(crate) fn hello(params: Value<'_>) -> Result<SessionFacts, RpcError> {
@@ -106,11 +104,15 @@ pub(crate) fn change(service: &Service, request: Params<'_>) -> Result<Option<Ch
 }
 
 /// What a notification changes of its session; others are taken and have no effect.
-pub(crate) fn noted(note: Params<'_>) -> Option<Change> {
+pub(crate) fn noted(note: Params<'_>, limits: &Limits) -> Option<Change> {
     match note.method {
         "notifications/initialized" => Some(Change::Initialized),
         "notifications/cancelled" => {
             let id = Id::read(note.params.get("requestId")?)?;
+            // No request with a longer id is under way.
+            if id.bytes() > limits.id_bytes {
+                return None;
+            }
             Some(Change::Cancel(work::json(id).into()))
         }
         _ => None,
@@ -142,4 +144,32 @@ pub(crate) fn reply(response: Response<'_>) -> Option<(&str, Reply)> {
         },
     };
     Some((request, reply))
+}
+
+#[cfg(test)]
+mod tests {
+    use bumpalo::Bump;
+
+    use super::*;
+    use crate::rpc::{JsonParser, Message};
+
+    #[test]
+    fn an_id_that_no_request_can_have_cancels_nothing() {
+        let limits = Limits {
+            id_bytes: 64,
+            ..Limits::default()
+        };
+        for (bytes, cancels) in [(64, true), (65, false)] {
+            let id = "x".repeat(bytes);
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":"{id}"}}}}"#
+            );
+            let (arena, mut body) = (Bump::new(), text.into_bytes());
+            let root = JsonParser::new(&limits).parse(&mut body, &arena).unwrap();
+            let Ok(Message::Notification(note)) = Message::read(root) else {
+                panic!("no notification");
+            };
+            assert_eq!(noted(note, &limits).is_some(), cancels);
+        }
+    }
 }

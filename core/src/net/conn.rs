@@ -15,23 +15,11 @@ use super::acceptor::until_drain;
 use super::inbox::Inbox;
 use crate::http::response::CONTINUE;
 use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
-use crate::limits::Limits;
+use crate::limits::{
+    LINGER_BYTES, LINGER_MS, Limits, PIPELINED_BYTES, PROBE_COUNT, PROBE_EVERY_MS,
+    SEND_BATCH_BYTES, TURN_REQUESTS,
+};
 use crate::rest::{Ended, Rest};
-
-/// Answers of pipelined requests are gathered up to this many bytes before they are sent.
-const SEND_BATCH_BYTES: usize = 64 << 10;
-/// Requests answered before other tasks of the shard get their turn.
-const REQUESTS_A_TURN: u32 = 16;
-/// How often, and how many times, a peer that says no more is tried: the first word to one that has
-/// gone is answered by a reset, and a later one then fails.
-const PROBES: u8 = 3;
-const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// A peer whose answer goes on is read until so much waits to be looked at.
-const PIPELINED_BYTES: usize = 64 << 10;
-/// After a refusal, so much of what the peer still sends is read and dropped, so that the refusal
-/// is not lost in a reset.
-const LINGER_BYTES: usize = 1 << 20;
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection ends.
 enum End {
@@ -46,8 +34,6 @@ enum End {
 enum Peer {
     /// It may send more, or go.
     There,
-    /// It has sent enough for now, or the node drains.
-    Waits,
     /// It says no more, but may read; so many probes are left to find out.
     Silent { probes: u8 },
 }
@@ -147,7 +133,7 @@ impl Connection {
             if self.out.len() > SEND_BATCH_BYTES {
                 self.send_out().await.map_err(|_| End::Closed)?;
             }
-            if answered % REQUESTS_A_TURN == 0 {
+            if answered % TURN_REQUESTS == 0 {
                 yield_now().await;
             }
         }
@@ -190,14 +176,14 @@ impl Connection {
     async fn finish(&mut self, mut rest: Rest) -> Result<bool, End> {
         let _under_way = self.seat.answer_under_way();
         self.settle();
-        let mut peer = Peer::There;
+        let (mut peer, mut drained) = (Peer::There, false);
         loop {
             if let Err(_gone) = self.send_out().await {
                 return Err(self.abandoned(rest));
             }
             self.out = send_buffer();
             let quiet = self.quiet_for(peer);
-            let step = self.step(&mut rest, peer);
+            let step = self.step(&mut rest, peer, drained);
             let step = timeout(quiet, step).await.unwrap_or(Step::Quiet);
             match step {
                 Step::Said => {}
@@ -225,13 +211,17 @@ impl Connection {
                     }
                 }
                 // Who says no more may still read; that is found out by saying something.
-                Step::Received(Ok(None)) => peer = Peer::Silent { probes: PROBES },
+                Step::Received(Ok(None)) => {
+                    peer = Peer::Silent {
+                        probes: PROBE_COUNT,
+                    }
+                }
                 Step::Received(Err(_)) => return Err(self.abandoned(rest)),
                 Step::Drains => {
                     if rest.drain(&self.seat.service, &mut self.out) {
                         return Err(End::LastWord);
                     }
-                    peer = Peer::Waits;
+                    drained = true;
                 }
             }
         }
@@ -240,7 +230,7 @@ impl Connection {
     /// How long an answer that goes on may be without a word.
     fn quiet_for(&self, peer: Peer) -> Duration {
         match peer {
-            Peer::Silent { probes: 1.. } => PROBE_EVERY,
+            Peer::Silent { probes: 1.. } => Duration::from_millis(PROBE_EVERY_MS),
             _ => Duration::from_millis(self.limits().stream_keep_alive_ms),
         }
     }
@@ -254,7 +244,7 @@ impl Connection {
     }
 
     /// What happens next while an answer goes on.
-    async fn step(&mut self, rest: &mut Rest, peer: Peer) -> Step {
+    async fn step(&mut self, rest: &mut Rest, peer: Peer, drained: bool) -> Step {
         let (stream, out, service) = (&mut self.stream, &mut self.out, &*self.seat.service);
         let mut receive = pin!(stream.receive());
         let mut drain = pin!(draining());
@@ -265,11 +255,14 @@ impl Connection {
             if !out.is_empty() {
                 return Poll::Ready(Step::Said);
             }
-            if peer != Peer::There {
-                return Poll::Pending;
-            }
-            if let Poll::Ready(received) = receive.as_mut().poll(cx) {
+            if peer == Peer::There
+                && let Poll::Ready(received) = receive.as_mut().poll(cx)
+            {
                 return Poll::Ready(Step::Received(received));
+            }
+            // It is told once; what then still goes on, goes on to its end.
+            if drained {
+                return Poll::Pending;
             }
             drain.as_mut().poll(cx).map(|()| Step::Drains)
         })
@@ -408,6 +401,6 @@ impl Connection {
             }
         };
         // However it ends, the connection is over.
-        let _ = timeout(LINGER, drain).await;
+        let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
     }
 }

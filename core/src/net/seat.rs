@@ -125,21 +125,26 @@ impl ShardSeat {
 
     /// Counts an answer that goes on.
     pub(super) fn answer_under_way(&self) -> Counted {
-        Counted::one(&self.answers)
+        Counted::some(&self.answers, 1)
     }
 
     /// Lets the calls of `rest` go on without their client, which may come back for their stream;
     /// beyond the limit they end here.
-    pub(super) fn go_on_alone(&self, rest: Rest) {
+    pub(super) fn go_on_alone(&self, mut rest: Rest) {
         let limit = self.service.server().limits().calls_alone_per_shard;
-        if self.alone.get() >= limit {
+        let calls = rest.calls().min(limit.saturating_sub(self.alone.get()));
+        if calls < rest.calls() {
             tracing::warn!(
                 limit,
-                "a call ended with its client: too many go on without one"
+                ended = rest.calls() - calls,
+                "calls ended with their client: too many go on without one"
             );
+            rest.end_calls_beyond(calls);
+        }
+        if calls == 0 {
             return;
         }
-        let counted = Counted::one(&self.alone);
+        let counted = Counted::some(&self.alone, calls);
         let service = self.service.clone();
         let started = spawn_local(async move {
             // Nobody can come back to a node that ends.
@@ -164,17 +169,21 @@ impl ShardSeat {
 }
 
 /// Counts something for as long as it lives, however it ends.
-pub(super) struct Counted(Rc<Cell<usize>>);
+pub(super) struct Counted {
+    count: Rc<Cell<usize>>,
+    by: usize,
+}
 
 impl Counted {
-    fn one(count: &Rc<Cell<usize>>) -> Self {
-        count.set(count.get() + 1);
-        Self(count.clone())
+    fn some(count: &Rc<Cell<usize>>, by: usize) -> Self {
+        count.set(count.get() + by);
+        let count = count.clone();
+        Self { count, by }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.count.set(self.count.get() - self.by);
     }
 }

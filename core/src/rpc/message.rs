@@ -22,6 +22,14 @@ impl<'a> Id<'a> {
             _ => None,
         }
     }
+
+    /// Bytes of an id that is a string; a number has none of its own.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::Int(_) | Self::Uint(_) => 0,
+            Self::Str(it) => it.len(),
+        }
+    }
 }
 
 /// What a request or a notification asks for.

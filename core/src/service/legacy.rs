@@ -8,7 +8,7 @@ use crate::mcp::dispatch::Flow;
 use crate::mcp::work::Work;
 use crate::mcp::{Era, Version, v2025_11_25};
 use crate::rest::Rest;
-use crate::rpc::{Code, Id, Message, Params, RpcError, Value, write};
+use crate::rpc::{Code, Id, Message, Params, Response, RpcError, Value, write};
 use crate::session::{SessionError, SessionView, Sessions};
 
 /// What became of one message of a batch.
@@ -65,15 +65,27 @@ impl Service {
                 let session = session_id(exchange.head)?;
                 let found = sessions.check(session).await;
                 found.map_err(|e| self.session_error(e))?;
-                if let Some((request, reply)) = v2025_11_25::reply(response)
-                    && !sessions.reply(session, request, reply).await
-                {
-                    // A late answer is nobody's fault.
-                    tracing::debug!("an answer came for a request that nobody waits for");
-                }
+                self.reply(sessions, session, response).await?;
                 Ok(exchange.accepted(out))
             }
         }
+    }
+
+    /// Takes the answer of a client to a question.
+    async fn reply<S: Sessions>(
+        &self,
+        sessions: &S,
+        session: &str,
+        response: Response<'_>,
+    ) -> Result<(), RpcError> {
+        if let Some((request, reply)) = v2025_11_25::reply(response) {
+            let taken = sessions.reply(session, request, reply).await;
+            if !taken.map_err(|e| self.session_error(e))? {
+                // A late answer is nobody's fault.
+                tracing::debug!("an answer came for a request that nobody waits for");
+            }
+        }
+        Ok(())
     }
 
     /// Opens a session.
@@ -102,7 +114,7 @@ impl Service {
         session: &str,
         note: Params<'_>,
     ) -> Result<(), RpcError> {
-        let taken = match v2025_11_25::noted(note) {
+        let taken = match v2025_11_25::noted(note, self.server.limits()) {
             Some(change) => sessions.change(session, change).await,
             None => sessions.check(session).await,
         };
@@ -175,6 +187,9 @@ impl Service {
             Ok(message) => message,
             Err(malformed) => return refused(malformed.id, malformed.error),
         };
+        if let Err(error) = self.check_id(message) {
+            return refused(None, error);
+        }
         self.count(exchange, message);
         match message {
             Message::Request(id, request) => {
@@ -203,9 +218,7 @@ impl Service {
                 Ok(Batched::Nothing)
             }
             Message::Response(response) => {
-                if let Some((request, reply)) = v2025_11_25::reply(response) {
-                    sessions.reply(session, request, reply).await;
-                }
+                self.reply(sessions, session, response).await?;
                 Ok(Batched::Nothing)
             }
         }

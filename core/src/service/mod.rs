@@ -357,15 +357,21 @@ impl Service {
             id: malformed.id,
             error: malformed.error,
         })?;
-        if let Message::Request(Id::Str(id), _) = message
-            && id.len() > self.server.limits().id_bytes
-        {
-            let wanted = "Invalid request: id is over the limit of bytes";
-            return Err(RpcError::invalid_request(wanted).into());
-        }
+        self.check_id(message)?;
         match self.count(exchange, message) {
             Era::Modern => self.modern(exchange, message, out).await,
             Era::Legacy => self.legacy(exchange, message, out).await,
+        }
+    }
+
+    /// The id of a request is kept while the request is under way.
+    fn check_id(&self, message: Message<'_>) -> Result<(), RpcError> {
+        match message {
+            Message::Request(id, _) if id.bytes() > self.server.limits().id_bytes => {
+                let wanted = "Invalid request: id is over the limit of bytes";
+                Err(RpcError::invalid_request(wanted))
+            }
+            _ => Ok(()),
         }
     }
 

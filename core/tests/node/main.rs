@@ -21,6 +21,7 @@ mod deadlines;
 mod drain;
 mod local;
 mod process;
+mod resumed;
 mod sessions;
 mod start;
 mod streams;

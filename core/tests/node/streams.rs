@@ -286,6 +286,21 @@ fn a_drain_ends_streams_in_order() {
 }
 
 #[test]
+fn a_drain_ends_the_stream_of_a_client_that_only_reads() {
+    let node = Local::with(1, |limits| limits.stream_keep_alive_ms = 3_600_000);
+    let session = node.open_session();
+    let mut reader = node.connect();
+    reader.send(get(&session, None));
+    reader.stream_head();
+    reader.chunk().expect("a priming event");
+    reader.finish();
+    // The node has seen it, and looks whether there is still somebody.
+    assert_eq!(reader.chunk().as_deref(), Some(":\n\n"));
+    assert_eq!(node.shutdown(), 0);
+    while reader.chunk().is_some() {}
+}
+
+#[test]
 fn a_client_that_does_not_read_its_stream_is_closed() {
     let node = Local::with(1, |limits| limits.write_deadline_ms = 200);
     let mut client = node.connect();

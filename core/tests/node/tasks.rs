@@ -74,6 +74,7 @@ fn a_task_is_found_from_every_shard_until_it_is_done() {
     let task = until(&node, &broken, "failed");
     assert_eq!(task["error"]["code"], -32603);
     assert!(!task.to_string().contains("secret") && task.get("result").is_none());
+    node.until("tool_panic", |panics| panics == 1.0);
 }
 
 #[test]
