@@ -537,51 +537,34 @@ mod tests {
             assert!(ask(Want::Change(change(text()))) > 5_000);
         }
         assert!(ask(Want::Check) < 1_000);
-        let (stream, event) = (
-            text(),
-            Event {
-                id: text().into(),
-                data: text().into(),
-            },
-        );
+        let (id, data) = (text().into(), text().into());
+        let (stream, event, last) = (text(), Event { id, data }, false);
         let record = Record {
             secret,
             stream,
             event,
-            last: false,
+            last,
         };
         assert!(record.bytes() > 15_000);
-        assert!(
-            StreamEnd {
-                secret,
-                stream: text()
-            }
-            .bytes()
-                > 5_000
-        );
+        let stream = text();
+        assert!(StreamEnd { secret, stream }.bytes() > 5_000);
         let route = Route {
             shard: 0,
             index: 0,
             generation: 0,
         };
-        let slot = SlotRef { route, secret };
-        assert!(
-            Begin {
-                secret,
-                request: text(),
-                slot
-            }
-            .bytes()
-                > 5_000
-        );
-        assert!(
-            Attach {
-                secret,
-                after: Some(text()),
-                slot
-            }
-            .bytes()
-                > 5_000
-        );
+        let (slot, request, after) = (SlotRef { route, secret }, text(), Some(text()));
+        let begin = Begin {
+            secret,
+            request,
+            slot,
+        };
+        assert!(begin.bytes() > 5_000);
+        let attach = Attach {
+            secret,
+            after,
+            slot,
+        };
+        assert!(attach.bytes() > 5_000);
     }
 }

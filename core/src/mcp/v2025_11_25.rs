@@ -161,10 +161,9 @@ mod tests {
         };
         for (bytes, cancels) in [(64, true), (65, false)] {
             let id = "x".repeat(bytes);
-            let text = format!(
-                r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":"{id}"}}}}"#
-            );
-            let (arena, mut body) = (Bump::new(), text.into_bytes());
+            let note = serde_json::json!({"jsonrpc": "2.0", "params": {"requestId": id},
+                "method": "notifications/cancelled"});
+            let (arena, mut body) = (Bump::new(), note.to_string().into_bytes());
             let root = JsonParser::new(&limits).parse(&mut body, &arena).unwrap();
             let Ok(Message::Notification(note)) = Message::read(root) else {
                 panic!("no notification");
