@@ -260,7 +260,7 @@ fn an_answer_that_finds_no_room_on_its_way_is_refused_and_can_be_given_again() {
 
 #[test]
 fn a_reader_that_events_do_not_reach_ends_and_comes_back_for_them() {
-    const EVENTS: u64 = 700;
+    const EVENTS: usize = 700;
     let limits = Limits {
         replay_count: 2_000,
         ..Limits::default()
@@ -286,16 +286,16 @@ fn a_reader_that_events_do_not_reach_ends_and_comes_back_for_them() {
     (0..EVENTS).for_each(|_| drop(here.event().expect("an update")));
     hold.release();
     let (mut seen, mut last) = (Vec::new(), String::new());
-    while seen.len() < EVENTS as usize {
+    while seen.len() < EVENTS {
         while let Some((id, _)) = reader.event() {
             let (_, number) = id.split_once('-').expect("stream and number");
-            seen.push(number.parse::<u64>().expect("a number"));
+            seen.push(number.parse::<usize>().expect("a number"));
             last = id;
-            if seen.len() == EVENTS as usize {
+            if seen.len() == EVENTS {
                 break;
             }
         }
-        if seen.len() < EVENTS as usize {
+        if seen.len() < EVENTS {
             reader.send(get(read_there, Some(&last)));
             assert_eq!(reader.stream_head().0, 200);
         }
