@@ -16,6 +16,7 @@ use ninefold_runtime::{
 };
 
 use super::id::{Route, Secret};
+use crate::auth::Owner;
 use crate::limits::Limits;
 use crate::session::{Event, Reply};
 
@@ -26,8 +27,8 @@ const MAILBOX_BYTES: u32 = 64 << 20;
 
 /// What comes to a slot.
 pub(crate) enum Parcel {
-    /// The answer to a question.
-    Reply(Reply),
+    /// The answer to a question, and who gives it.
+    Reply(Option<Owner>, Reply),
     /// An event of a session.
     Event(Event),
     /// The call is to end.
@@ -41,8 +42,8 @@ impl Parcel {
     fn bytes(&self) -> usize {
         match self {
             Self::Event(event) => event.id.len() + event.data.len(),
-            Self::Reply(Reply::Result(text)) => text.len(),
-            Self::Reply(Reply::Error { message, .. }) => message.len(),
+            Self::Reply(_, Reply::Result(text)) => text.len(),
+            Self::Reply(_, Reply::Error { message, .. }) => message.len(),
             Self::Cancel | Self::End => 0,
         }
     }

@@ -18,6 +18,7 @@ use super::hub::{Hub, Parcel, SlotRef};
 use super::id::{IdCodec, Route, Secret};
 use super::link::{Link, SessionFeed};
 use super::streams::Streams;
+use crate::auth::Owner;
 use crate::changes::{List, News};
 use crate::limits::Limits;
 use crate::mcp::Version;
@@ -443,23 +444,30 @@ impl Sessions for ShardSessions {
         self.ask(id, Want::Close).await.map(drop)
     }
 
-    fn link(&self, id: &str) -> Option<Rc<dyn SessionLink>> {
+    fn link(&self, id: &str, owner: Option<Owner>) -> Option<Rc<dyn SessionLink>> {
         let (session, secret) = self.find(id).ok()?;
         Some(Rc::new(Link {
             hub: self.hub.clone(),
             codec: self.codec.clone(),
             session,
             secret,
+            owner,
             answer_within: Duration::from_millis(self.limits.client_answer_ms),
         }))
     }
 
-    async fn reply(&self, _session: &str, request: &str, reply: Reply) -> bool {
+    async fn reply(
+        &self,
+        _session: &str,
+        owner: Option<Owner>,
+        request: &str,
+        reply: Reply,
+    ) -> bool {
         let Some((route, secret)) = self.codec.decode(request) else {
             return false;
         };
         self.hub
-            .post(SlotRef { route, secret }, Parcel::Reply(reply))
+            .post(SlotRef { route, secret }, Parcel::Reply(owner, reply))
     }
 
     async fn attach(&self, id: &str, after: Option<&str>) -> Result<Box<dyn Feed>, SessionError> {
