@@ -179,25 +179,32 @@ mod tests {
             ],
             implied: BTreeMap::new(),
         };
-        let needs = |method, params| {
-            let mut all = Vec::new();
-            let meta = None;
-            policy.needs(
-                Params {
-                    method,
-                    params,
-                    meta,
-                },
-                |scope| all.push(scope),
-            );
+        /// A function: the parameters of each request live as long as they please.
+        fn needed(policy: &Policy, method: &str, params: Value<'_>) -> String {
+            let (mut all, meta) = (Vec::new(), None);
+            let request = Params {
+                method,
+                params,
+                meta,
+            };
+            policy.needs(request, |scope| all.push(scope));
             joined(all)
-        };
+        }
         let name = [("name", Value::Str("hash"))];
-        assert_eq!(needs("tools/call", Value::Object(&name)), "any compute");
-        assert_eq!(needs("prompts/get", Value::Object(&name)), "prompt");
-        assert_eq!(needs("tools/list", Value::Object(&name)), "");
+        assert_eq!(
+            needed(&policy, "tools/call", Value::Object(&name)),
+            "any compute"
+        );
+        assert_eq!(
+            needed(&policy, "prompts/get", Value::Object(&name)),
+            "prompt"
+        );
+        assert_eq!(needed(&policy, "tools/list", Value::Object(&name)), "");
         let twice = [("name", Value::Str("x")), ("name", Value::Str("hash"))];
-        assert_eq!(needs("tools/call", Value::Object(&twice)), "any compute");
+        assert_eq!(
+            needed(&policy, "tools/call", Value::Object(&twice)),
+            "any compute"
+        );
         for uri in [
             "file:///private/a",
             "file:///%70rivate/a",
@@ -205,26 +212,32 @@ mod tests {
         ] {
             let read = [("uri", Value::Str(uri))];
             assert_eq!(
-                needs("resources/read", Value::Object(&read)),
+                needed(&policy, "resources/read", Value::Object(&read)),
                 "private",
                 "{uri}"
             );
             assert_eq!(
-                needs("resources/subscribe", Value::Object(&read)),
+                needed(&policy, "resources/subscribe", Value::Object(&read)),
                 "private"
             );
             let of = [("ref", Value::Object(&read))];
-            assert_eq!(needs("completion/complete", Value::Object(&of)), "private");
+            assert_eq!(
+                needed(&policy, "completion/complete", Value::Object(&of)),
+                "private"
+            );
             let uris = [Value::Str(uri)];
             let wanted = [("resourceSubscriptions", Value::Array(&uris))];
             let wanted = [("notifications", Value::Object(&wanted))];
             assert_eq!(
-                needs("subscriptions/listen", Value::Object(&wanted)),
+                needed(&policy, "subscriptions/listen", Value::Object(&wanted)),
                 "private"
             );
         }
         let public = [("uri", Value::Str("file:///public"))];
-        assert_eq!(needs("resources/read", Value::Object(&public)), "");
+        assert_eq!(
+            needed(&policy, "resources/read", Value::Object(&public)),
+            ""
+        );
     }
 
     #[test]
