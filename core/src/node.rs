@@ -128,8 +128,7 @@ impl Node {
                 &status,
                 &server,
                 &guard,
-                (&codec, &hubs),
-                looking.clone(),
+                (&codec, &hubs, &looking),
             );
             shards.push(status);
         }
@@ -276,13 +275,12 @@ fn start_shard(
     status: &ShardStatus,
     server: &Server,
     guard: &Guard,
-    (codec, hubs): (&Arc<IdCodec>, &Arc<Hubs>),
-    looking: Option<Arc<Looking>>,
+    (codec, hubs, looking): (&Arc<IdCodec>, &Arc<Hubs>, &Option<Arc<Looking>>),
 ) {
     let (stats, counters): (Arc<NetStats>, Arc<Counters>) =
         (status.net.clone(), status.counters.clone());
     let (server, guard) = (server.clone(), guard.clone());
-    let (codec, hubs) = (codec.clone(), hubs.clone());
+    let (codec, hubs, looking) = (codec.clone(), hubs.clone(), looking.clone());
     let started = handle.spawn_on(shard, move || async move {
         let limits = server.limits();
         let hub = match Hub::open(hubs, limits) {

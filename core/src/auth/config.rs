@@ -264,7 +264,7 @@ impl Authorization {
         let holding = implied
             .iter()
             .flat_map(|(it, held)| held.iter().chain([it]));
-        let good = |scope: &&Box<str>| is_scope(scope) && &***scope != "offline_access";
+        let good = |scope: &str| is_scope(scope) && scope != "offline_access";
         match (every.iter().chain(ruled).chain(holding)).find(|it| !good(it)) {
             Some(scope) => Err(AuthError::Scope(scope.to_string())),
             None => Ok(()),

@@ -2,9 +2,9 @@
 //! static API keys.
 //!
 //! A request passes the `gate` of its shard, which finds its token (`header`), judges it by the
-//! newest keys (`jwt`, `api_keys`) and remembers what was good (`cache`). What it may do is in `scopes`. A
-//! thread off the shards (`keeper`) keeps the `keys`. A server without an [`Authorization`] has no
-//! gate, and pays one branch.
+//! newest keys (`jwt`, `api_keys`) and remembers what was good (`cache`). What it may do is in
+//! `scopes`. A thread off the shards (`keeper`) keeps the `keys`. A server without an
+//! [`Authorization`] has no gate, and pays one branch.
 
 mod access;
 mod api_keys;

@@ -167,6 +167,18 @@ mod tests {
         }
     }
 
+    /// The scopes that a request needs, as a challenge names them.
+    fn needed(policy: &Policy, method: &str, params: Value<'_>) -> String {
+        let (mut all, meta) = (Vec::new(), None);
+        let request = Params {
+            method,
+            params,
+            meta,
+        };
+        policy.needs(request, |scope| all.push(scope));
+        joined(all)
+    }
+
     #[test]
     fn a_request_needs_what_its_features_need() {
         let policy = Policy {
@@ -179,17 +191,6 @@ mod tests {
             ],
             implied: BTreeMap::new(),
         };
-        /// A function: the parameters of each request live as long as they please.
-        fn needed(policy: &Policy, method: &str, params: Value<'_>) -> String {
-            let (mut all, meta) = (Vec::new(), None);
-            let request = Params {
-                method,
-                params,
-                meta,
-            };
-            policy.needs(request, |scope| all.push(scope));
-            joined(all)
-        }
         let name = [("name", Value::Str("hash"))];
         assert_eq!(
             needed(&policy, "tools/call", Value::Object(&name)),
