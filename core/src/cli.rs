@@ -1,5 +1,7 @@
 //! The command line of `ninefold`.
 
+mod auth;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -102,6 +104,8 @@ pub(crate) struct Serve {
         value_parser = clap::value_parser!(u64).range(..=DAY_S)
     )]
     drain: u64,
+    #[command(flatten)]
+    pub(crate) auth: auth::Auth,
     /// What is logged to stderr: a level, or a filter such as ninefold=debug.
     #[arg(
         long,

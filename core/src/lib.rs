@@ -24,6 +24,7 @@
 
 mod admin;
 pub mod ask;
+pub mod auth;
 mod catalog;
 mod changes;
 pub mod client;

@@ -201,6 +201,33 @@ limits! {
     task_ttl_ms: u64, Millis = HOUR, 1000..=24 * HOUR, "ended; then -32602";
     /// Messages of one batch, which only sessions of 2025-03-26 may send.
     batch_count: usize, Count = 64, 1..=4096, "400 with -32600";
+    /// Bytes of a token or an API key.
+    auth_token_bytes: usize, Bytes = 8 * KIB, 256..=64 * 1024, "401 with invalid_token";
+    /// Good tokens that one shard remembers.
+    auth_cache_count: usize, Count = 4096, 0..=1_048_576, "the token is verified anew";
+    /// How far the clock of an authorization server may be off; whole seconds count.
+    auth_leeway_ms: u64, Millis = 60 * SECOND, 0..=600 * SECOND, "401 with invalid_token";
+    /// API keys of a file.
+    auth_key_count: usize, Count = 1024, 1..=65_536, "the file is refused";
+    /// Bytes of a file of API keys.
+    auth_file_bytes: usize, Bytes = MIB, 1024..=64 * 1024 * 1024, "the file is refused";
+    /// Time between two looks at files of keys.
+    auth_reload_ms: u64, Millis = 5 * SECOND, 10..=HOUR, "changes are seen so late";
+    /// Keys of a JWK Set.
+    jwks_count: usize, Count = 64, 1..=1024, "the set is refused";
+    /// Bytes of a JWK Set.
+    jwks_bytes: usize, Bytes = 256 * KIB, 1024..=16 * 1024 * 1024, "the set is refused";
+    /// Time that fetching a JWK Set may take.
+    jwks_fetch_ms: u64, Millis = 5 * SECOND, 10..=60 * SECOND, "it is tried again later";
+    /// Time between two fetches of a JWK Set.
+    jwks_refresh_ms: u64, Millis = 300 * SECOND, 100..=24 * HOUR, "fetched again";
+    /// Time between two fetches after a failed one, or because a token names an unknown key.
+    jwks_refresh_min_ms: u64, Millis = 10 * SECOND, 10..=HOUR,
+        "401 without another look for the key";
+    /// Time that keys are used when they cannot be fetched again.
+    jwks_keep_ms: u64, Millis = 24 * HOUR, 1000..=720 * HOUR, "503 with Retry-After";
+    /// Time that a request waits for a fetch that may bring the key it needs.
+    jwks_wait_ms: u64, Millis = 2 * SECOND, 0..=60 * SECOND, "401, or 503 with Retry-After";
     /// Longest sleep of the builtin tool `sleep`.
     sleep_tool_ms: u64, Millis = 30 * SECOND, 1..=HOUR, "tool result with isError";
     /// Most rounds of the builtin tool `hash`.

@@ -71,7 +71,10 @@ fn serve(options: &Serve) -> Result<(), Failure> {
 
 /// What is served: the builtin tools, or the fixtures of a suite.
 fn server(options: &Serve) -> Result<Server, Failure> {
-    let builder = Server::builder("ninefold", env!("CARGO_PKG_VERSION"));
+    let mut builder = Server::builder("ninefold", env!("CARGO_PKG_VERSION"));
+    if let Some(authorization) = options.auth.authorization() {
+        builder = builder.authorize(authorization);
+    }
     let Some(Fixtures::Conformance) = options.fixtures else {
         let clock = ninefold_runtime::clock::wall_clock;
         return Ok(builder.builtin_tools(clock).build()?);

@@ -13,6 +13,7 @@ use ninefold_runtime::{
 };
 
 use crate::admin::{self, ShardStatus, Status};
+use crate::auth::{Keeper, Looking};
 use crate::counters::Counters;
 use crate::guard::Guard;
 use crate::handle::{Hub, Hubs, IdCodec, ShardSessions, ShardTasks};
@@ -77,6 +78,9 @@ pub enum NodeError {
     /// The shards or the control plane did not come up.
     #[error(transparent)]
     Runtime(#[from] StartError),
+    /// The thread that keeps the keys of an authorization did not start.
+    #[error("wanted a thread that keeps the keys of the authorization, but {0}")]
+    Keys(io::Error),
     /// The system gave no randomness for session ids.
     #[error("wanted random bytes for session ids from the system, but {0}")]
     Random(getrandom::Error),
@@ -86,6 +90,7 @@ pub enum NodeError {
 pub struct Node {
     runtime: Runtime,
     control: Option<ControlPlane>,
+    keeper: Option<Keeper>,
     listen: SocketAddr,
     admin: Option<SocketAddr>,
     drain: Duration,
@@ -109,6 +114,7 @@ impl Node {
         let (listeners, address) = bind_shards(config.listen, handle.shards())?;
         let admin = config.admin.map(bind_admin).transpose()?;
         let guard = guard(config, address);
+        let (keeper, looking) = start_keeper(&server, runtime.plan())?.unzip();
         let mut shards = Vec::with_capacity(listeners.len());
         for (shard, listener) in listeners.into_iter().enumerate() {
             let status = ShardStatus {
@@ -122,7 +128,7 @@ impl Node {
                 &status,
                 &server,
                 &guard,
-                (&codec, &hubs),
+                (&codec, &hubs, &looking),
             );
             shards.push(status);
         }
@@ -137,6 +143,7 @@ impl Node {
             net,
             runtime,
             control: None,
+            keeper,
             listen: address,
             admin: None,
             drain: config.drain,
@@ -187,6 +194,7 @@ impl Node {
     pub fn shutdown(self) -> ShutdownReport {
         let report = self.runtime.shutdown(self.drain);
         drop(self.control);
+        drop(self.keeper);
         report
     }
 }
@@ -267,12 +275,12 @@ fn start_shard(
     status: &ShardStatus,
     server: &Server,
     guard: &Guard,
-    (codec, hubs): (&Arc<IdCodec>, &Arc<Hubs>),
+    (codec, hubs, looking): (&Arc<IdCodec>, &Arc<Hubs>, &Option<Arc<Looking>>),
 ) {
     let (stats, counters): (Arc<NetStats>, Arc<Counters>) =
         (status.net.clone(), status.counters.clone());
     let (server, guard) = (server.clone(), guard.clone());
-    let (codec, hubs) = (codec.clone(), hubs.clone());
+    let (codec, hubs, looking) = (codec.clone(), hubs.clone(), looking.clone());
     let started = handle.spawn_on(shard, move || async move {
         let limits = server.limits();
         let hub = match Hub::open(hubs, limits) {
@@ -283,6 +291,7 @@ fn start_shard(
         let sessions = ShardSessions::new(codec, hub, limits);
         let service = Service::new(server, guard)
             .with_counters(counters)
+            .with_looking(looking)
             .with_tasks(tasks);
         let seat = Rc::new(ShardSeat::new(service, sessions, stats));
         match TcpListener::from_std(listener) {
@@ -293,6 +302,16 @@ fn start_shard(
     if let Err(error) = started {
         tracing::error!(%error, shard, "a shard took no acceptor");
     }
+}
+
+/// Starts the thread that keeps the keys, where there are any, beside the control plane.
+fn start_keeper(server: &Server, plan: &Plan) -> Result<Option<(Keeper, Arc<Looking>)>, NodeError> {
+    let Some(access) = server.access() else {
+        return Ok(None);
+    };
+    let (limits, cpus) = (server.limits().clone(), vec![plan.control]);
+    let started = Keeper::start(access.clone(), limits, cpus);
+    started.map(Some).map_err(NodeError::Keys)
 }
 
 fn start_admin(

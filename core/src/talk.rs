@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::ask::AskError;
+use crate::auth::{Identity, Owner};
 use crate::context::Level;
 use crate::limits::Limits;
 use crate::mcp::{Capabilities, Era};
@@ -105,6 +106,7 @@ pub(crate) struct Talk {
     /// The call of a task, which waits for answers.
     asker: RefCell<Option<Waker>>,
     link: Option<Rc<dyn SessionLink>>,
+    identity: Option<Rc<Identity>>,
     /// Answers by key, in the modern era: those of this request and, from its state, of earlier
     /// rounds.
     answers: RefCell<Map<String, Value>>,
@@ -128,6 +130,8 @@ pub(crate) struct Opening {
     pub(crate) log_level: Option<Level>,
     pub(crate) token: Option<String>,
     pub(crate) link: Option<Rc<dyn SessionLink>>,
+    /// Who calls, where that has to be said.
+    pub(crate) identity: Option<Rc<Identity>>,
     pub(crate) answers: Map<String, Value>,
 }
 
@@ -149,6 +153,7 @@ impl Talk {
             task: Cell::new(TaskWish::None),
             asker: RefCell::default(),
             link: opening.link,
+            identity: opening.identity,
             answers: RefCell::new(opening.answers),
             used: RefCell::default(),
             wanted: RefCell::default(),
@@ -158,6 +163,15 @@ impl Talk {
 
     pub(crate) fn link(&self) -> Option<&Rc<dyn SessionLink>> {
         self.link.as_ref()
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
+    /// Whose call it is.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.identity().map(Identity::owner)
     }
 
     pub(crate) fn progress(&self, done: f64, total: Option<f64>, message: Option<&str>) {

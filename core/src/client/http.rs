@@ -57,28 +57,8 @@ impl Http {
             };
             headers.push((name, value));
         }
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(Duration::from_millis(limits.connect_ms)));
-        let tls = ClientConfig::builder();
-        // The host's roots are read only when somebody's certificate has to be judged.
-        let tls = match uri.scheme_str() {
-            Some("https") => tls
-                .with_native_roots()
-                .map_err(|e| ClientError::Unreachable(e.to_string()))?,
-            _ => tls.with_root_certificates(RootCertStore::empty()),
-        };
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls.with_no_client_auth())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(connector);
         Ok(Self {
-            pool,
+            pool: pool(&uri, limits.connect_ms)?,
             uri,
             headers,
             limits,
@@ -336,6 +316,33 @@ impl Http {
         }
         Ok(result)
     }
+}
+
+/// Connections for `uri`, kept for its next request.
+pub(crate) fn pool(
+    uri: &Uri,
+    connect_ms: u64,
+) -> Result<Pool<HttpsConnector<HttpConnector>, Full<Bytes>>, ClientError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(Duration::from_millis(connect_ms)));
+    let tls = ClientConfig::builder();
+    // The host's roots are read only when somebody's certificate has to be judged.
+    let tls = match uri.scheme_str() {
+        Some("https") => tls
+            .with_native_roots()
+            .map_err(|e| ClientError::Unreachable(e.to_string()))?,
+        _ => tls.with_root_certificates(RootCertStore::empty()),
+    };
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls.with_no_client_auth())
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    Ok(Pool::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .build(connector))
 }
 
 /// What every POST carries besides.

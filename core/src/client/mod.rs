@@ -43,6 +43,7 @@ use tokio::time::timeout;
 pub use blocking::Blocking;
 pub use error::ClientError;
 use http::Http;
+pub(crate) use http::pool;
 pub use listen::{Listen, Listening};
 pub use options::{EraChoice, Event, Options, accept};
 use params::Params;

@@ -18,6 +18,7 @@ use super::hub::{Hub, Parcel, Posted, SlotRef};
 use super::id::{IdCodec, Route, Secret};
 use super::link::{Link, SessionFeed};
 use super::streams::Streams;
+use crate::auth::Owner;
 use crate::changes::{List, News};
 use crate::limits::{HANDLE_ANSWER_MS, Limits, SESSION_MESSAGE_BYTES, SESSION_MESSAGES};
 use crate::mcp::Version;
@@ -481,13 +482,14 @@ impl Sessions for ShardSessions {
         self.ask(id, Want::Close).await.map(drop)
     }
 
-    fn link(&self, id: &str) -> Option<Rc<dyn SessionLink>> {
+    fn link(&self, id: &str, owner: Option<Owner>) -> Option<Rc<dyn SessionLink>> {
         let (session, secret) = self.find(id).ok()?;
         Some(Rc::new(Link {
             hub: self.hub.clone(),
             codec: self.codec.clone(),
             session,
             secret,
+            owner,
             answer_within: Duration::from_millis(self.limits.client_answer_ms),
         }))
     }
@@ -495,6 +497,7 @@ impl Sessions for ShardSessions {
     async fn reply(
         &self,
         _session: &str,
+        owner: Option<Owner>,
         request: &str,
         reply: Reply,
     ) -> Result<bool, SessionError> {
@@ -502,7 +505,7 @@ impl Sessions for ShardSessions {
             return Ok(false);
         };
         let to = SlotRef { route, secret };
-        match self.hub.post(to, Parcel::Reply(reply)) {
+        match self.hub.post(to, Parcel::Reply(owner, reply)) {
             Posted::Sent => Ok(true),
             Posted::Nowhere => Ok(false),
             Posted::NoRoom => Err(SessionError::Unavailable),

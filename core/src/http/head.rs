@@ -140,13 +140,25 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// The values of every field called `name`, found by reading the head again: for rare fields.
     pub fn fields(&self, name: &str) -> Vec<&'a [u8]> {
+        self.values(name).collect()
+    }
+
+    /// As [`Head::fields`], one after the other.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let lines = self.raw.split(|&byte| byte == b'\n').skip(1);
-        let value = |line: &'a [u8]| {
+        lines.filter_map(move |line| {
             let colon = memchr::memchr(b':', line)?;
             let named = line[..colon].eq_ignore_ascii_case(name.as_bytes());
             named.then(|| line[colon + 1..].trim_ascii())
-        };
-        lines.filter_map(value).collect()
+        })
+    }
+
+    /// The query of the target, without its question mark; empty when there is none.
+    pub(crate) fn query(&self) -> &'a [u8] {
+        let mut words = self.raw.split(|&byte| byte == b' ');
+        let target = words.nth(1).unwrap_or_default();
+        let mark = memchr::memchr(b'?', target);
+        mark.map_or(&[], |mark| &target[mark + 1..])
     }
 }
 

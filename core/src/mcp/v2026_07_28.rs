@@ -3,22 +3,27 @@
 //! Checks run in the one order that satisfies every conformance probe: header present, `_meta`
 //! complete, both equal, version implemented, mirrors equal, method known, parameters.
 
+use std::rc::Rc;
+
 use super::dispatch::{self, Asker, Flow, bad_level};
 use super::headers::{Mirror, mismatch};
 use super::{
     Capabilities, Era, META_CAPABILITIES, META_LOG_LEVEL, META_VERSION, MODERN, Version, listen,
 };
+use crate::auth::Identity;
 use crate::context::Level;
 use crate::rpc::{Code, Id, Params, RpcError, Value, write};
 use crate::service::Service;
 use crate::task::{EXTENSION, Want};
 
-/// Answers one request. `mirror` holds the headers beside it, on transports that have headers.
+/// Answers one request. `mirror` holds the headers beside it, on transports that have headers;
+/// `identity` says whose it is, where that has to be said.
 pub(crate) fn answer<'a>(
     service: &Service,
     id: Id<'_>,
     request: Params<'a>,
     mirror: Option<Mirror<'a>>,
+    identity: Option<&'a Rc<Identity>>,
     out: &mut Vec<u8>,
 ) -> Result<Flow, RpcError> {
     let capabilities = admit(request, mirror)?;
@@ -50,6 +55,7 @@ pub(crate) fn answer<'a>(
                 meta: request.meta,
                 mirror,
                 link: &|| None,
+                identity,
             };
             dispatch::answer(service, &asker, id, request, out)
         }
