@@ -35,7 +35,7 @@ impl Scenario for Million {
     }
 
     fn describe(&self) -> &'static str {
-        "up to 1,000,000 connections (--connections): memory, 10,000 calls a second over any of them"
+        "up to 1,000,000 connections (--connections): memory, 10,000 calls/s over random ones"
     }
 
     fn phases(&self) -> &'static [Phase] {

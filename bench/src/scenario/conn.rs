@@ -65,8 +65,8 @@ impl Scenario for Conn {
         let count = allowed(wanted);
         if count < wanted {
             recorder.note(format!(
-                "conn: wanted {wanted} connections, the descriptor limit of {limit} (RLIMIT_NOFILE, \
-                 hard) allows {count}; lift it with `ulimit -Hn` or LimitNOFILE="
+                "conn: wanted {wanted} connections, the descriptor limit of {limit} \
+                 (RLIMIT_NOFILE, hard) allows {count}; lift it with `ulimit -Hn` or LimitNOFILE="
             ));
         }
         let mut addresses_used = 0;

@@ -295,7 +295,7 @@ fn half(
     floor: &Floor,
     maximum: Maximum,
 ) -> Result<(), ScenarioError> {
-    let seconds = plan.seconds_or(1.0, 5.0);
+    let seconds = plan.seconds_or(0.7, 5.0);
     let at = |rate: f64| LoadSpec {
         pace: open_at(plan, rate * SHARE),
         pipeline: PIPELINE,
@@ -340,7 +340,7 @@ fn crowded(
 
 /// GET /health on the control plane's core while 64 connections keep the shard busy.
 fn control(plan: &Plan, recorder: &mut Recorder, node: &NodeProcess) -> Result<(), ScenarioError> {
-    let seconds = plan.seconds_or(2.0, 10.0);
+    let seconds = plan.seconds_or(1.0, 10.0);
     let client = plan.cpus.client.last().copied();
     let shares = node.ready.control_shared || client == Some(node.ready.control_cpu as usize);
     let flood = LoadSpec {
