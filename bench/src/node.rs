@@ -197,7 +197,8 @@ impl NodeProcess {
 /// The sum of all samples of `name` in an OpenMetrics text.
 fn sum(text: &str, name: &str) -> Option<f64> {
     text.lines()
-        .filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'))
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|rest| rest.starts_with(['{', ' ']))
         .filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
         .reduce(|sum, value| sum + value)
 }
@@ -314,5 +315,6 @@ mod tests {
         let text = "# TYPE a gauge\na{shard=\"0\"} 3\na{shard=\"1\"} 4.5\na_total{shard=\"0\"} 9\n";
         assert_eq!(sum(text, "a"), Some(7.5));
         assert_eq!(sum(text, "b"), None);
+        assert_eq!(sum("b_total 3\nb_total_more 4\n", "b_total"), Some(3.0));
     }
 }

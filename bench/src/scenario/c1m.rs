@@ -4,7 +4,7 @@
 use ninefold_tuning::Facts;
 use ninefold_tuning::facts::{memory, net, process};
 
-use super::conn::{DESCRIPTORS_SPARE, SETTLE, gone};
+use super::conn::{DESCRIPTORS_SPARE, SETTLE, gone, mention_stalls, stalls};
 use super::{Scenario, ScenarioError, sustained_http};
 use crate::load::idle::Greeting;
 use crate::load::remote::{self, Crowd, IdleClients};
@@ -54,7 +54,7 @@ impl Scenario for Million {
         let warm_up = crate::load::spec::Pace::Closed;
         remote::run(plan, &sustained_http::order(plan, &node, warm_up, 0.5))?;
         clock::sleep(SETTLE);
-        let before = Weight::of(&node);
+        let (before, stalls_before) = (Weight::of(&node), stalls(&node)?);
         let mut clients = open(plan, &node, count, progress)?;
         clock::sleep(SETTLE);
         let held = record_held(recorder, &clients, before, Weight::of(&node), count)?;
@@ -67,6 +67,12 @@ impl Scenario for Million {
         gone(&node)?;
         clock::sleep(SETTLE);
         given_back(recorder, before, Weight::of(&node), held);
+        mention_stalls(
+            recorder,
+            "conn.node.rss_bytes",
+            stalls_before,
+            stalls(&node)?,
+        );
         node.finish()?;
         Ok(())
     }

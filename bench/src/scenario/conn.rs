@@ -103,6 +103,8 @@ struct Weighed {
     first_error: Option<String>,
     rss_before: Option<u64>,
     rss: Option<u64>,
+    /// Stalls reported by the first weighing, and by the second.
+    stalls: (f64, f64),
     /// Bytes that the pool of arenas gained, and arenas in use now.
     arena_bytes: f64,
     arenas_in_use: f64,
@@ -118,6 +120,7 @@ impl Weighed {
         if let Some(each) = self.bytes_each() {
             recorder.metric(id, each, Unit::Bytes, self.open);
         }
+        mention_stalls(recorder, id, self.stalls.0, self.stalls.1);
         if self.failed > 0 {
             let why = self.first_error.as_deref().unwrap_or("no reason given");
             recorder.note(format!(
@@ -131,6 +134,7 @@ impl Weighed {
 /// Opens `crowd` to a fresh node and weighs that before and after.
 fn weigh(plan: &Plan, crowd: Crowd) -> Result<Weighed, ScenarioError> {
     let node = start(plan, crowd.connections)?;
+    let stalls_before = stalls(&node)?;
     let rss_before = process::rss_bytes(node.pid());
     let pooled = || node.scrape("ninefold_arena_pooled_bytes");
     let pooled_before = pooled()?;
@@ -143,6 +147,7 @@ fn weigh(plan: &Plan, crowd: Crowd) -> Result<Weighed, ScenarioError> {
         seconds: ready().map(|held| held.seconds).sum(),
         first_error: ready().find_map(|held| held.first_error.clone()),
         rss_before,
+        stalls: (stalls_before, stalls(&node)?),
         rss: process::rss_bytes(node.pid()),
         arena_bytes: (pooled()? - pooled_before).max(0.0),
         arenas_in_use: node.scrape("ninefold_arenas_in_use")?,
@@ -223,6 +228,7 @@ fn churn(plan: &Plan, recorder: &mut Recorder, crowds: &[Crowd]) -> Result<(), S
     };
     let node = start(plan, first.connections)?;
     let (mut weights, mut come) = (Vec::new(), 0);
+    let stalls_before = stalls(&node)?;
     for &crowd in crowds {
         for clients in remote::hold_many(plan, node.ready.address, crowd, |_| ())? {
             come += clients.release()?.open;
@@ -233,10 +239,29 @@ fn churn(plan: &Plan, recorder: &mut Recorder, crowds: &[Crowd]) -> Result<(), S
     }
     if let [first, .., last] = weights[..] {
         let grown = (last - first).max(0.0);
-        recorder.metric("conn.churn.growth_bytes", grown, Unit::Bytes, come);
+        let id = "conn.churn.growth_bytes";
+        recorder.metric(id, grown, Unit::Bytes, come);
+        mention_stalls(recorder, id, stalls_before, stalls(&node)?);
     }
     node.finish()?;
     Ok(())
+}
+
+/// Stalls that the node has reported so far.
+pub(super) fn stalls(node: &NodeProcess) -> Result<f64, ScenarioError> {
+    Ok(node.scrape("ninefold_stalls_reported_total")?)
+}
+
+/// Says so when stalls were reported between two weighings: the first report of a process reads the
+/// debug information of its binary, which is in its memory from then on, and in the figure.
+pub(super) fn mention_stalls(recorder: &mut Recorder, id: &str, before: f64, after: f64) {
+    let reported = after - before;
+    if reported > 0.0 {
+        recorder.note(format!(
+            "{id}: {reported} stalls were reported meanwhile (a disturbed host): the symbols that \
+             the first report reads, some 70 MB once, may be in the figure"
+        ));
+    }
 }
 
 /// Waits until the node has no connection left but the one that asks.
