@@ -57,6 +57,7 @@ enum Source {
 struct CpuReading {
     client_ns: u64,
     server: Option<CpuTime>,
+    server_run_ns: Option<u64>,
 }
 
 impl CpuReading {
@@ -64,14 +65,17 @@ impl CpuReading {
         Self {
             client_ns: clock::process_cpu_ns(),
             server: server.and_then(process::cpu_time_us),
+            server_run_ns: server.and_then(process::run_ns),
         }
     }
 
     fn since(self, before: Self) -> Self {
         let server = self.server.zip(before.server);
+        let run = self.server_run_ns.zip(before.server_run_ns);
         Self {
             client_ns: self.client_ns - before.client_ns,
             server: server.map(|(now, then)| now.since(then)),
+            server_run_ns: run.map(|(now, then)| now.saturating_sub(then)),
         }
     }
 }
@@ -390,6 +394,7 @@ impl<'a> Client<'a> {
             busy_share: 1.0 - (self.idle_ns as f64 / (seconds * 1e9)).min(1.0),
             cpu_ns: self.cpu_used.map_or(0, |used| used.client_ns),
             server_cpu: self.cpu_used.and_then(|used| used.server),
+            server_run_ns: self.cpu_used.and_then(|used| used.server_run_ns),
             window_ns: self.window_ns,
             per_second: tally.per_second,
             errors: tally.errors,

@@ -263,6 +263,7 @@ impl Rolling<'_> {
             busy_share: cpu_ns as f64 / ((self.spec.warmup_seconds + seconds) * 1e9),
             cpu_ns,
             server_cpu: None,
+            server_run_ns: None,
             window_ns: self.window_ns,
             per_second: tally.per_second,
             errors: tally.errors,

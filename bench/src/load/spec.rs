@@ -118,6 +118,8 @@ pub struct LoadResult {
     pub cpu_ns: u64,
     /// CPU time of the server process in the measured time, at the kernel's tick resolution.
     pub server_cpu: Option<CpuTime>,
+    /// The same, user and kernel together, as exactly as the scheduler knows it, in ns.
+    pub server_run_ns: Option<u64>,
     /// Monotonic time of the measured window, start and end, in ns.
     pub window_ns: (u64, u64),
     /// Completions and the slowest one of each second, by intended start.

@@ -187,12 +187,22 @@ impl Trials {
         self.per_s.push(result.achieved_per_s);
         self.calls += result.correct;
         let done = result.achieved_per_s * result.seconds;
-        if let Some(cpu) = result.server_cpu
-            && done > 0.0
-        {
-            self.cpu_us.push(cpu.total_us() as f64 / done);
-            self.user_us.push(cpu.user_us as f64 / done);
-            self.system_us.push(cpu.system_us as f64 / done);
+        let Some(ticks) = result.server_cpu.filter(|_| done > 0.0) else {
+            return;
+        };
+        let whole_us = match result.server_run_ns {
+            Some(ns) => ns as f64 / 1e3,
+            None => ticks.total_us() as f64,
+        };
+        if whole_us == 0.0 {
+            return;
+        }
+        self.cpu_us.push(whole_us / done);
+        // Ticks say how the whole divides; without one there is nothing to divide by.
+        if ticks.total_us() > 0 {
+            let user_us = whole_us * ticks.user_us as f64 / ticks.total_us() as f64;
+            self.user_us.push(user_us / done);
+            self.system_us.push((whole_us - user_us) / done);
         }
     }
 
