@@ -219,6 +219,7 @@ mod tests {
     use std::net::TcpStream;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the client is a thread")]
     fn every_request_s_worth_of_bytes_is_answered_once() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
