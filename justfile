@@ -37,6 +37,14 @@ bench-actors *args:
 bench-peers *args:
     cargo run --release --package ninefold-bench --features peers -- run peers {{ args }}
 
+# A call over HTTP beside its floor, and what connections cost
+bench-http *args:
+    cargo run --release --package ninefold-bench -- run http conn {{ args }}
+
+# Up to 1,000,000 connections: `just bench-c1m --connections 20000`
+bench-c1m *args:
+    cargo run --release --package ninefold-bench -- run c1m {{ args }}
+
 # Run the whole runtime under deterministic simulation, by seed
 sim *args="--seeds 200":
     cargo run --release --package ninefold-bench -- sim {{ args }}

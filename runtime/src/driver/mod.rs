@@ -8,6 +8,8 @@
 
 mod buffers;
 mod descriptor;
+#[cfg(feature = "floor")]
+pub mod floor;
 mod kernel;
 mod op;
 mod ring;
