@@ -201,6 +201,7 @@ fn start(spec: &NodeSpec) -> Result<Node, Box<dyn std::error::Error>> {
     let mut limits = Limits::default();
     if let Some(connections) = spec.connections {
         limits.connections_per_shard = connections;
+        limits.peer_connections_per_shard = connections;
         limits.sessions_per_shard = connections;
     }
     let server = Server::builder("ninefold-bench", env!("CARGO_PKG_VERSION"))
