@@ -154,8 +154,8 @@ fn is_extension(bytes: &[u8]) -> bool {
     name.first().copied().is_some_and(is_token_byte)
 }
 
-/// Whether `line` is a field: a name, then the colon at once. A line that folds, or the next request
-/// where trailers should end, is none.
+/// Whether `line` is a field: a name, then the colon at once. A line that folds is none, nor is the
+/// next request where trailers should end.
 fn is_field(line: &[u8]) -> bool {
     let colon = memchr::memchr(b':', line).unwrap_or(0);
     colon > 0 && line[..colon].iter().copied().all(is_token_byte)

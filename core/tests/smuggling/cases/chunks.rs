@@ -33,13 +33,11 @@ pub(super) fn sizes() -> Family {
         format!("{n:x}."),
         format!("{n:x}_"),
         format!("{n:x}g"),
-        format!("{n:x} "),
         format!("{n:x}\t"),
         format!(" {n:x}"),
         format!("\t{n:x}"),
         format!("{n:x}\0"),
         format!("{n:x}\x0b"),
-        format!("{n:x}\r"),
         format!("\r\n{n:x}"),
         format!("{n:0>16x}"),
         format!("{:x}", u128::from(u64::MAX) + 1 + n as u128),
@@ -92,76 +90,58 @@ pub(super) fn ends() -> Family {
     let mut family = Family::new("chunk ends");
     let body = call("first");
     let n = body.len();
-    let (hidden, last) = (hidden(), "0\r\n\r\n");
-    for (name, text) in [
-        ("no CRLF behind data", format!("{n:x}\r\n{body}{last}")),
-        ("bare LF behind data", format!("{n:x}\r\n{body}\n{last}")),
-        ("bare CR behind data", format!("{n:x}\r\n{body}\r{last}")),
-        ("CRCRLF behind data", format!("{n:x}\r\n{body}\r\r\n{last}")),
-        ("space behind data", format!("{n:x}\r\n{body} \r\n{last}")),
-        ("data too long", format!("{:x}\r\n{body}\r\n{last}", n - 1)),
-        ("data too short", format!("{:x}\r\n{body}\r\n{last}", n + 1)),
-        (
-            "bare LF behind the size",
-            format!("{n:x}\n{body}\r\n{last}"),
-        ),
-        (
-            "bare CR behind the size",
-            format!("{n:x}\r{body}\r\n{last}"),
-        ),
-        (
-            "a blank line between chunks",
-            format!("1\r\n{{\r\n\r\n1\r\n}}\r\n{last}"),
-        ),
-        (
-            "bare LF behind the last size",
-            format!("{n:x}\r\n{body}\r\n0\n\r\n"),
-        ),
-        (
-            "bare LF as the last line",
-            format!("{n:x}\r\n{body}\r\n0\r\n\n"),
-        ),
-        (
-            "two bare LF at the end",
-            format!("{n:x}\r\n{body}\r\n0\n\n"),
-        ),
-        (
-            "bare CR at the end",
-            format!("{n:x}\r\n{body}\r\n0\r\n\r{hidden}"),
-        ),
-        (
-            "no blank line at the end",
-            format!("{n:x}\r\n{body}\r\n0\r\n{hidden}"),
-        ),
-        (
-            "a space behind the last size",
-            format!("{n:x}\r\n{body}\r\n0 \r\n\r\n"),
-        ),
-        (
-            "a sign before the last size",
-            format!("{n:x}\r\n{body}\r\n+0\r\n\r\n"),
-        ),
-        (
-            "many chunks of one byte",
-            "1\r\n \r\n".repeat(10_000) + last,
-        ),
+    for (name, end) in [
+        ("nothing", ""),
+        ("bare LF", "\n"),
+        ("bare CR", "\r"),
+        ("CRCRLF", "\r\r\n"),
+        ("a space", " \r\n"),
+        ("LFCR", "\n\r"),
     ] {
-        family.refused(name, &raw(&text), 400);
+        let text = format!("{n:x}\r\n{body}{end}0\r\n\r\n");
+        family.refused(&format!("{name} behind data"), &raw(&text), 400);
+        let text = format!("{n:x}{end}{body}\r\n0\r\n\r\n");
+        family.refused(&format!("{name} behind the size"), &raw(&text), 400);
     }
-    for (name, text) in [
-        (
-            "two chunks",
-            format!("1\r\n{{\r\n{:x}\r\n{}\r\n{last}", n - 1, &body[1..]),
-        ),
-        ("a long zero", format!("{n:x}\r\n{body}\r\n0000000\r\n\r\n")),
-        (
-            "an extension of the last size",
-            format!("{n:x}\r\n{body}\r\n0;a=b\r\n\r\n"),
-        ),
-    ] {
-        family.heard(name, &raw(&text));
+    for (name, size) in [("too long", n - 1), ("too short", n + 1)] {
+        let text = format!("{size:x}\r\n{body}\r\n0\r\n\r\n");
+        family.refused(&format!("data {name}"), &raw(&text), 400);
     }
+    let blank = "1\r\n{\r\n\r\n1\r\n}\r\n0\r\n\r\n";
+    family.refused("a blank line between chunks", &raw(blank), 400);
+    let many = "1\r\n \r\n".repeat(10_000) + "0\r\n\r\n";
+    family.refused("many chunks of one byte", &raw(&many), 400);
+    let two = format!("1\r\n{{\r\n{:x}\r\n{}\r\n0\r\n\r\n", n - 1, &body[1..]);
+    family.heard("two chunks", &raw(&two));
     family.add("data that stays away", &raw("fffff\r\n"), Wanted::Late);
+    family
+}
+
+pub(super) fn last_chunks() -> Family {
+    let mut family = Family::new("last chunks");
+    let body = call("first");
+    let hidden = hidden();
+    let ended = |end: &str| raw(&format!("{:x}\r\n{body}\r\n{end}", body.len()));
+    for end in ["0000000\r\n\r\n", "0;a=b\r\n\r\n", "0\t;a\r\n\r\n"] {
+        family.heard(end, &ended(end));
+    }
+    for end in [
+        "0\n\r\n",
+        "0\r\n\n",
+        "0\n\n",
+        "0 \r\n\r\n",
+        "+0\r\n\r\n",
+        "-0\r\n\r\n",
+        "0x0\r\n\r\n",
+        "\r\n0\r\n\r\n",
+    ] {
+        family.refused(end, &ended(end), 400);
+    }
+    // What should be the blank line is the next request.
+    for end in ["0\r\n", "0\r\n\r"] {
+        let name = format!("{end} and a request");
+        family.refused(&name, &ended(&format!("{end}{hidden}")), 400);
+    }
     family
 }
 

@@ -95,6 +95,7 @@ pub(crate) fn all() -> Vec<Case> {
         chunks::sizes(),
         chunks::extensions(),
         chunks::ends(),
+        chunks::last_chunks(),
         chunks::trailers(),
         hosts::targets(),
         hosts::hosts(),
