@@ -16,9 +16,13 @@ use ninefold::rpc::{JsonParser, Message};
 use ninefold::service::Service;
 use ninefold::session::{Change, SessionError, SessionFacts, SessionId, SessionView, Sessions};
 
+/// Takes any bytes; panics when they break a promise.
+#[allow(dead_code, reason = "a fuzzer runs one of them, the replay runs all")]
+type Target = fn(&[u8]);
+
 /// Every target by name, as in `core/fuzz/corpus`.
 #[allow(dead_code, reason = "a fuzzer runs one of them, the replay runs all")]
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub(crate) const TARGETS: [(&str, Target); 5] = [
     ("head", head),
     ("framing", framing),
     ("envelope", envelope),

@@ -28,7 +28,7 @@ pub(super) fn damaged() -> Family {
             format!("{head}\0{tail}: {value}"),
             format!("\"{name}\": {value}"),
             format!("({name}): {value}"),
-            format!("{name}"),
+            name.to_owned(),
             format!("{name} {value}"),
             format!("{name}; {value}"),
             format!(": {value}"),
