@@ -79,8 +79,8 @@ pub(crate) fn answers(mut bytes: &[u8], bodiless: &[bool]) -> Vec<Answer> {
         let field = |name: &str| {
             let fields = response.headers.iter();
             let found = fields.filter(|it| it.name.eq_ignore_ascii_case(name));
-            let value = found.map(|it| String::from_utf8_lossy(it.value).trim().to_owned());
-            value.last()
+            let mut value = found.map(|it| String::from_utf8_lossy(it.value).trim().to_owned());
+            value.next_back()
         };
         let status = response.code.expect("a status");
         let none = bodiless.get(answers.len()).copied().unwrap_or(false);
