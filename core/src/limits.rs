@@ -140,10 +140,20 @@ limits! {
         "503 with Retry-After and close";
     /// Open connections of one shard.
     connections_per_shard: usize, Count = 16_384, 1..=1_048_576, "closed at accept";
+    /// Open connections of one shard from one peer: an IPv4 address, or the /64 of an IPv6 one.
+    /// The default leaves a quarter of the shard's to others.
+    peer_connections_per_shard: usize, Count = 12_288, 1..=1_048_576, "closed at accept";
+    /// Requests of one connection.
+    requests_per_connection: usize, Count = 1_000_000, 1..=1_000_000_000_000,
+        "the last is answered with Connection: close";
     /// Time from the first byte of a request to the end of its head.
     header_deadline_ms: u64, Millis = 10 * SECOND, 100..=HOUR, "408 and close";
     /// Time from the end of a head to the end of its body.
     body_deadline_ms: u64, Millis = 30 * SECOND, 100..=HOUR, "408 and close";
+    /// Time that a body may take before it is held to `body_bytes_per_s`.
+    body_grace_ms: u64, Millis = 5 * SECOND, 10..=HOUR, "the rate below counts";
+    /// Least bytes a second at which a body must arrive, from the end of `body_grace_ms` on.
+    body_bytes_per_s: usize, Bytes = KIB, 0..=1_073_741_824, "408 and close";
     /// Time a kept connection may stay without a request.
     keep_alive_idle_ms: u64, Millis = 75 * SECOND, 100..=HOUR, "closed";
     /// Time a peer may take to accept the bytes of an answer.

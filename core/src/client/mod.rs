@@ -29,7 +29,7 @@ mod options;
 mod params;
 mod peer;
 mod request;
-mod sse;
+pub mod sse;
 mod stdio;
 
 use std::sync::{Arc, Mutex};

@@ -17,8 +17,8 @@ const LOG_EVERY_NS: u64 = 1_000_000_000;
 /// How often the levels of a shard are published to the control plane.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
-/// Accepts on `listener` until the runtime drains; beyond the shard's limit a connection is closed
-/// at once.
+/// Accepts on `listener` until the runtime drains; beyond the limit of the shard or of its peer a
+/// connection is closed at once.
 pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
     let mut logged_ns = 0;
     let publishing = spawn_local(publish(seat.clone()));
@@ -47,7 +47,8 @@ pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
 }
 
 fn admit(stream: TcpStream, seat: &Rc<ShardSeat>) {
-    let limit = seat.service.server().limits().connections_per_shard;
+    let limits = seat.service.server().limits();
+    let limit = limits.connections_per_shard;
     if seat.open.get() >= limit {
         seat.stats.refused_connections.add(1);
         tracing::debug!(
@@ -56,7 +57,19 @@ fn admit(stream: TcpStream, seat: &Rc<ShardSeat>) {
         );
         return;
     }
-    let connection = Connection::new(stream, seat.clone());
+    let limit = limits.peer_connections_per_shard;
+    // Who has no address any more has gone, and is found to be gone by the first receive.
+    let peer = stream.peer().map(|it| it.ip());
+    let Ok(place) = peer.map(|it| seat.peers.admit(it, limit)).transpose() else {
+        seat.stats.refused_peer_connections.add(1);
+        tracing::debug!(
+            limit,
+            ?peer,
+            "connection closed at accept: its peer holds its limit"
+        );
+        return;
+    };
+    let connection = Connection::new(stream, seat.clone(), place);
     if spawn_local(connection.serve()).is_err() {
         seat.stats.refused_connections.add(1);
     }

@@ -13,6 +13,7 @@ use ninefold_runtime::{clock, draining, is_draining, timeout, yield_now};
 use super::ShardSeat;
 use super::acceptor::until_drain;
 use super::inbox::Inbox;
+use super::peers::Place;
 use crate::http::response::CONTINUE;
 use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
 use crate::limits::{
@@ -61,7 +62,13 @@ pub(super) struct Connection {
     /// When the current head or body began to be waited for.
     since_ns: u64,
     awaited: Option<bool>,
+    /// Bytes that have come since then.
+    received: usize,
+    /// Requests answered.
+    served: usize,
     counted_bytes: usize,
+    /// Among the connections of its peer.
+    _place: Option<Place>,
 }
 
 impl Drop for Connection {
@@ -74,7 +81,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>) -> Self {
+    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>, place: Option<Place>) -> Self {
         seat.open.set(seat.open.get() + 1);
         Self {
             stream,
@@ -85,7 +92,10 @@ impl Connection {
             sending: false,
             since_ns: 0,
             awaited: None,
+            received: 0,
+            served: 0,
             counted_bytes: 0,
+            _place: place,
         }
     }
 
@@ -146,7 +156,9 @@ impl Connection {
         let seat = &*self.seat;
         let arena = seat.arenas.take();
         let (close, rest) = {
-            let (head, body) = frame.split(self.inbox.bytes());
+            let (mut head, body) = frame.split(self.inbox.bytes());
+            self.served += 1;
+            head.keep_alive &= self.served < seat.service.server().limits().requests_per_connection;
             let respond = seat
                 .service
                 .respond(&head, body, &arena, &seat.sessions, &mut self.out);
@@ -327,10 +339,11 @@ impl Connection {
         if self.awaited != Some(body) {
             self.awaited = Some(body);
             self.since_ns = now_ns;
+            self.received = 0;
         }
         let limits = self.seat.service.server().limits();
         let allowed_ms = if body {
-            limits.body_deadline_ms
+            body_time_ms(limits, self.received)
         } else {
             limits.header_deadline_ms
         };
@@ -342,6 +355,7 @@ impl Connection {
         let Ok(Some(buffer)) = received else {
             return Err(End::Closed);
         };
+        self.received += buffer.len();
         self.inbox.push(buffer);
         self.count_gathered();
         if self.seat.gathered.get() > self.limits().inbox_bytes_per_shard
@@ -402,5 +416,38 @@ impl Connection {
         };
         // However it ends, the connection is over.
         let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
+    }
+}
+
+/// How long a body may take of which `received` bytes have come: each byte buys time, up to the
+/// deadline.
+fn body_time_ms(limits: &Limits, received: usize) -> u64 {
+    let bought = (received as u64)
+        .saturating_mul(1000)
+        .checked_div(limits.body_bytes_per_s as u64);
+    // Without a rate there is nothing to buy.
+    bought.map_or(limits.body_deadline_ms, |bought| {
+        let allowed = limits.body_grace_ms.saturating_add(bought);
+        allowed.min(limits.body_deadline_ms)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_buys_time_by_its_bytes_up_to_the_deadline() {
+        let mut limits = Limits {
+            body_grace_ms: 500,
+            body_bytes_per_s: 1000,
+            body_deadline_ms: 3000,
+            ..Limits::default()
+        };
+        let times = [0, 1, 100, 2500, 2501, 25_000, usize::MAX];
+        let allowed = times.map(|received| body_time_ms(&limits, received));
+        assert_eq!(allowed, [500, 501, 600, 3000, 3000, 3000, 3000]);
+        limits.body_bytes_per_s = 0;
+        assert_eq!(body_time_ms(&limits, 0), 3000);
     }
 }

@@ -4,6 +4,7 @@ mod acceptor;
 mod arena;
 mod conn;
 mod inbox;
+mod peers;
 mod seat;
 
 pub(crate) use acceptor::accept;

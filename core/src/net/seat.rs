@@ -9,6 +9,7 @@ use ninefold_runtime::stats::{Counter, Histogram};
 
 use super::acceptor::until_drain;
 use super::arena::Arenas;
+use super::peers::Peers;
 use crate::handle::ShardSessions;
 use crate::rest::Rest;
 use crate::service::Service;
@@ -20,6 +21,8 @@ pub(crate) struct NetStats {
     pub(crate) connections: Counter,
     /// Connections closed at accept because the shard held its limit.
     pub(crate) refused_connections: Counter,
+    /// Connections closed at accept because their peer held its limit.
+    pub(crate) refused_peer_connections: Counter,
     /// Requests answered.
     pub(crate) requests: Counter,
     /// Connections that never said a word within their deadline.
@@ -52,6 +55,12 @@ impl NetStats {
             false,
             "Connections closed at accept because the shard held its limit.",
             self.refused_connections.get(),
+        );
+        f(
+            "connections_refused_peer",
+            false,
+            "Connections closed at accept because their peer held its limit.",
+            self.refused_peer_connections.get(),
         );
         f("requests", false, "Requests answered.", self.requests.get());
         f(
@@ -103,6 +112,8 @@ pub(crate) struct ShardSeat {
     pub(crate) gathered: Cell<usize>,
     /// Connections open now.
     pub(crate) open: Cell<usize>,
+    /// The same by peer.
+    pub(super) peers: Rc<Peers>,
     /// Answers that go on.
     answers: Rc<Cell<usize>>,
     /// Calls that go on without their client.
@@ -118,6 +129,7 @@ impl ShardSeat {
             stats,
             gathered: Cell::new(0),
             open: Cell::new(0),
+            peers: Rc::default(),
             answers: Rc::default(),
             alone: Rc::default(),
         }

@@ -4,6 +4,7 @@
     reason = "a failed expectation is how a test fails"
 )]
 
+mod damage;
 mod features;
 mod framing;
 mod harness;

@@ -132,6 +132,14 @@ impl TcpListener {
 pub struct TcpStream(Owned);
 
 impl TcpStream {
+    /// Address of the peer; `None` when it has gone already, and on a simulated network.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        with_driver(|driver| Ok(driver.peer(self.0.key)))
+            .ok()
+            .flatten()
+    }
+
     /// Waits for the next bytes; `None` at the end of the peer's stream.
     ///
     /// # Errors
