@@ -83,7 +83,7 @@ const TELL_AGAIN: Duration = Duration::from_millis(10);
 
 /// Tells a session what it must know, or it would wait for ever for what has ended: again and again
 /// while it has no room, until it has or is gone.
-fn tell<M: Message>(session: Address<Session>, message: M)
+pub(super) fn tell<M: Message>(session: Address<Session>, message: M)
 where
     Session: Handler<M>,
 {
@@ -128,7 +128,7 @@ impl Feed for SessionFeed {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Parcel::Event(event)) => return Poll::Ready(Some(event)),
                 Poll::Ready(Parcel::End) => return Poll::Ready(None),
-                Poll::Ready(Parcel::Reply(_) | Parcel::Cancel) => {}
+                Poll::Ready(Parcel::Reply(_) | Parcel::Message(_) | Parcel::Cancel) => {}
             }
         }
     }

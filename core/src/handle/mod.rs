@@ -7,7 +7,7 @@ mod session;
 mod streams;
 mod task;
 
-pub(crate) use hub::{Hub, Hubs};
+pub(crate) use hub::{Hub, Hubs, Parcel, Slot};
 pub(crate) use id::IdCodec;
 pub(crate) use session::ShardSessions;
 pub(crate) use task::ShardTasks;

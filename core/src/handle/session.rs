@@ -14,9 +14,9 @@ use ninefold_runtime::{
 };
 use serde_json::json;
 
-use super::hub::{Hub, Parcel, SlotRef};
+use super::hub::{Hub, Parcel, Slot, SlotRef};
 use super::id::{IdCodec, Route, Secret};
-use super::link::{Link, SessionFeed};
+use super::link::{Link, SessionFeed, tell};
 use super::streams::Streams;
 use crate::changes::{List, News};
 use crate::limits::Limits;
@@ -361,6 +361,38 @@ impl ShardSessions {
             let session = Address::<Session>::from_parts(shard, index, generation);
             // A session without room for it is so busy that its client will look anyway.
             let _ = session.map(|session| session.cast(Heard(news.clone())));
+        }
+    }
+
+    /// Ends the session `id`, without waiting for it.
+    pub(crate) fn forget(&self, id: &str) {
+        if let Ok((session, secret)) = self.find(id) {
+            let want = Want::Close;
+            tell(session, Ask { secret, want });
+        }
+    }
+
+    /// Opens a place where the messages of one client are taken, and the id that leads there;
+    /// `None` when the shard has no room for it.
+    pub(crate) fn open_mailbox(&self) -> Option<(String, Slot)> {
+        let slot = self.hub.slot()?;
+        let SlotRef { route, secret } = slot.at();
+        Some((self.codec.encode(route, secret), slot))
+    }
+
+    /// Passes `message` on to the place that `id` leads to; false when it is known that there is
+    /// none. Nobody is told when that is found out on another shard: its stream has ended then.
+    pub(crate) fn deliver(&self, id: &str, message: Vec<u8>) -> bool {
+        self.codec.decode(id).is_some_and(|(route, secret)| {
+            let parcel = Parcel::Message(message);
+            self.hub.post(SlotRef { route, secret }, parcel)
+        })
+    }
+
+    /// Nobody will answer the request `request` of this node.
+    pub(crate) fn give_up(&self, request: &str) {
+        if let Some((route, secret)) = self.codec.decode(request) {
+            self.hub.post(SlotRef { route, secret }, Parcel::End);
         }
     }
 

@@ -13,6 +13,8 @@ use ninefold_runtime::{clock, draining, is_draining, timeout, yield_now};
 use super::ShardSeat;
 use super::acceptor::until_drain;
 use super::inbox::Inbox;
+use super::pair;
+use super::seat::OpenConnection;
 use crate::http::response::CONTINUE;
 use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
 use crate::limits::Limits;
@@ -76,22 +78,20 @@ pub(super) struct Connection {
     since_ns: u64,
     awaited: Option<bool>,
     counted_bytes: usize,
+    _open: OpenConnection,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.seat.open.set(self.seat.open.get() - 1);
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, 0);
     }
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>) -> Self {
-        seat.open.set(seat.open.get() + 1);
         Self {
             stream,
+            _open: seat.open_connection(),
             seat,
             parser: Parser::new(),
             inbox: Inbox::default(),
@@ -123,7 +123,7 @@ impl Connection {
             && self.flush().await.is_ok()
         {
             self.stream.shutdown_write();
-            self.linger().await;
+            linger(&mut self.stream).await;
         } else {
             // Closing cuts off a send in flight, and an answer given is an answer owed.
             let _ = self.flush().await;
@@ -161,13 +161,20 @@ impl Connection {
         let arena = seat.arenas.take();
         let (close, rest) = {
             let (head, body) = frame.split(self.inbox.bytes());
-            let respond = seat
-                .service
-                .respond(&head, body, &arena, &seat.sessions, &mut self.out);
-            // The state of the request lives in its arena, so that the connection's own state
-            // stays small while it is idle.
-            let respond = bumpalo::boxed::Box::pin_in(respond, &arena);
-            let outcome = respond.await;
+            let old = match seat.pairs {
+                true => pair::respond(&self.seat, &head, body, &mut self.out),
+                false => None,
+            };
+            let outcome = match old {
+                Some(outcome) => outcome,
+                None => {
+                    let (sessions, out) = (&seat.sessions, &mut self.out);
+                    let respond = seat.service.respond(&head, body, &arena, sessions, out);
+                    // The state of the request lives in its arena, so that the connection's own
+                    // state stays small while it is idle.
+                    bumpalo::boxed::Box::pin_in(respond, &arena).await
+                }
+            };
             (outcome.close, outcome.rest)
         };
         let emptying = clock::cycles();
@@ -362,9 +369,7 @@ impl Connection {
 
     fn count_gathered(&mut self) {
         let now = self.inbox.gathered_bytes();
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() + now - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, now);
         self.counted_bytes = now;
     }
 
@@ -395,19 +400,19 @@ impl Connection {
             }
         }
     }
+}
 
-    /// Reads and drops what the peer still sends, within bounds.
-    async fn linger(&mut self) {
-        let mut left = LINGER_BYTES;
-        let drain = async {
-            while let Ok(Some(buffer)) = self.stream.receive().await {
-                left = left.saturating_sub(buffer.len());
-                if left == 0 {
-                    return;
-                }
+/// Reads and drops what the peer still sends, within bounds.
+pub(super) async fn linger(stream: &mut TcpStream) {
+    let mut left = LINGER_BYTES;
+    let drain = async {
+        while let Ok(Some(buffer)) = stream.receive().await {
+            left = left.saturating_sub(buffer.len());
+            if left == 0 {
+                return;
             }
-        };
-        // However it ends, the connection is over.
-        let _ = timeout(LINGER, drain).await;
-    }
+        }
+    };
+    // However it ends, the connection is over.
+    let _ = timeout(LINGER, drain).await;
 }

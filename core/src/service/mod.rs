@@ -187,7 +187,7 @@ impl Service {
         }
     }
 
-    fn open_stream(&self) -> Result<OpenStream, RpcError> {
+    pub(crate) fn open_stream(&self) -> Result<OpenStream, RpcError> {
         let open = self.streams.get();
         if open >= self.server.limits().streams_per_shard {
             bump(&self.counters.refused_session_capacity);
@@ -309,7 +309,7 @@ impl Service {
     }
 
     /// Host and Origin.
-    fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
+    pub(crate) fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
         self.guard.check(head).map_err(|foreign| {
             bump(match foreign {
                 Foreign::Host => &self.counters.refused_host,
@@ -319,19 +319,45 @@ impl Service {
         })
     }
 
+    /// Content-Type.
+    pub(crate) fn check_content_type(&self, head: &Head<'_>) -> Result<(), RpcError> {
+        if head.content_type == ContentType::Json {
+            return Ok(());
+        }
+        bump(&self.counters.refused_content_type);
+        let wanted = "Unsupported media type: Content-Type must be application/json";
+        Err(RpcError::new(415, Code::InvalidRequest, wanted))
+    }
+
     /// Content-Type and Accept.
     fn media(&self, head: &Head<'_>) -> Result<(), RpcError> {
-        if head.content_type != ContentType::Json {
-            bump(&self.counters.refused_content_type);
-            let wanted = "Unsupported media type: Content-Type must be application/json";
-            return Err(RpcError::new(415, Code::InvalidRequest, wanted));
-        }
+        self.check_content_type(head)?;
         if !(head.accept.json && head.accept.event_stream) {
             bump(&self.counters.refused_accept);
             let wanted = "Not acceptable: Accept must list application/json and text/event-stream";
             return Err(RpcError::new(406, Code::InvalidRequest, wanted));
         }
         Ok(())
+    }
+
+    /// Reads one JSON document; what it needs beside `body` comes from `arena`.
+    pub(crate) fn parse<'a>(
+        &self,
+        body: &'a mut [u8],
+        arena: &'a Bump,
+    ) -> Result<Value<'a>, RpcError> {
+        let parsed = self.json.borrow_mut().parse(body, arena);
+        parsed.map_err(|error| RpcError::new(400, Code::ParseError, error.to_string()))
+    }
+
+    /// Refuses an id that is over its limit: it would be kept while its request is under way.
+    pub(crate) fn check_id(&self, id: Id<'_>) -> Result<(), RpcError> {
+        match id {
+            Id::Str(id) if id.len() > self.server.limits().id_bytes => Err(
+                RpcError::invalid_request("Invalid request: id is over the limit of bytes"),
+            ),
+            _ => Ok(()),
+        }
     }
 
     async fn post<'a, S: Sessions>(
@@ -344,12 +370,7 @@ impl Service {
         let head = exchange.head;
         self.guard(head)?;
         self.media(head)?;
-        // Parsed before the first await: the borrow of the parser ends here.
-        let root = self
-            .json
-            .borrow_mut()
-            .parse(body, arena)
-            .map_err(|error| RpcError::new(400, Code::ParseError, error.to_string()))?;
+        let root = self.parse(body, arena)?;
         if let Value::Array(messages) = root {
             return self.batch(exchange, messages, out).await;
         }
@@ -357,11 +378,8 @@ impl Service {
             id: malformed.id,
             error: malformed.error,
         })?;
-        if let Message::Request(Id::Str(id), _) = message
-            && id.len() > self.server.limits().id_bytes
-        {
-            let wanted = "Invalid request: id is over the limit of bytes";
-            return Err(RpcError::invalid_request(wanted).into());
+        if let Message::Request(id, _) = message {
+            self.check_id(id)?;
         }
         match self.count(exchange, message) {
             Era::Modern => self.modern(exchange, message, out).await,
@@ -445,7 +463,7 @@ impl Service {
     }
 
     /// Answers a request that asks a task.
-    async fn ask_task(
+    pub(crate) async fn ask_task(
         &self,
         id: Id<'_>,
         task: &str,
@@ -480,7 +498,7 @@ impl Service {
         405
     }
 
-    fn session_error(&self, error: SessionError) -> RpcError {
+    pub(crate) fn session_error(&self, error: SessionError) -> RpcError {
         let (status, code) = match error {
             SessionError::Unknown => (404, Code::SessionNotFound),
             SessionError::Full | SessionError::Unavailable => {
@@ -492,6 +510,16 @@ impl Service {
             SessionError::NoStreams => (405, Code::Transport),
         };
         RpcError::new(status, code, error.to_string())
+    }
+
+    /// Answers with `error` and counts it; returns its status.
+    pub(crate) fn refuse_with(
+        &self,
+        connection: Connection,
+        error: RpcError,
+        out: &mut Vec<u8>,
+    ) -> u16 {
+        self.refuse(connection, &error.into(), out)
     }
 
     /// Writes and counts a refusal; returns its status.
