@@ -121,6 +121,16 @@ impl Duplex {
         }
     }
 
+    /// The node drains: subscriptions say goodbye.
+    pub(crate) fn drain(&self) {
+        self.under_way.drain();
+    }
+
+    /// Ends all that would still say something.
+    pub(crate) fn end_calls(&mut self) {
+        self.says.clear();
+    }
+
     /// Takes one message, or a batch, and appends what can be answered at once, each answer a line.
     /// The strings of `text` are unescaped in place.
     pub(crate) async fn take<'a>(

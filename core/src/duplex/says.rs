@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_util::stream::Stream;
-use ninefold_runtime::draining;
 use serde_json::json;
 
 use super::batch::Batch;
@@ -37,8 +36,9 @@ enum What {
 
 struct Subscription {
     listening: Listening,
+    id: String,
     cancelled: LocalBoxFuture<'static, ()>,
-    drain: LocalBoxFuture<'static, ()>,
+    under_way: Rc<UnderWay>,
     _open: OpenStream,
 }
 
@@ -77,9 +77,11 @@ impl Says {
         listening: Listening,
         open: OpenStream,
     ) -> Self {
+        let id = listening.id();
         let subscription = Subscription {
-            cancelled: under_way.begin(&listening.id()),
-            drain: Box::pin(draining()),
+            cancelled: under_way.begin(&id),
+            id,
+            under_way: under_way.clone(),
             listening,
             _open: open,
         };
@@ -156,15 +158,16 @@ impl Says {
         };
         let Subscription {
             listening,
+            id,
             cancelled,
-            drain,
+            under_way,
             ..
         } = &mut **subscription;
         if cancelled.as_mut().poll(cx).is_ready() {
             self.end();
-        } else if drain.as_mut().poll(cx).is_ready() {
+        } else if under_way.poll_drain(id, cx).is_ready() {
             // Both ends of the specification's mind: the notice, then the result.
-            let id: serde_json::Value = serde_json::from_str(&listening.id()).unwrap_or_default();
+            let id: serde_json::Value = serde_json::from_str(id).unwrap_or_default();
             let notice = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
                 "params": {"requestId": id, "reason": "the server ends"}});
             let result = listening.end(&self.seat.service);

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use serde_json::json;
 
@@ -21,6 +21,10 @@ pub(super) struct UnderWay {
     requests: RefCell<BTreeMap<Box<str>, Rc<Wish>>>,
     calls: Cell<usize>,
     subscriptions: Cell<usize>,
+    /// Whether the node drains.
+    drains: Cell<bool>,
+    /// The subscriptions that are to be woken when it does, by id.
+    listeners: RefCell<BTreeMap<Box<str>, Waker>>,
     /// Questions to the peer that wait for its answer.
     questions: RefCell<BTreeSet<String>>,
     /// Messages about questions that are not waited for any more.
@@ -124,6 +128,25 @@ impl UnderWay {
         }
     }
 
+    /// The node drains: subscriptions end. The runtime wakes tasks then, but not what polls under a
+    /// waker of its own, as subscriptions do.
+    pub(super) fn drain(&self) {
+        self.drains.set(true);
+        for waker in self.listeners.take().into_values() {
+            waker.wake();
+        }
+    }
+
+    /// Ready when the subscription `id` is to end because the node drains.
+    pub(super) fn poll_drain(&self, id: &str, cx: &Context<'_>) -> Poll<()> {
+        if self.drains.get() {
+            return Poll::Ready(());
+        }
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.insert(id.into(), cx.waker().clone());
+        Poll::Pending
+    }
+
     /// The way back to this channel for a call whose session `session` leads to.
     pub(super) fn link(self: &Rc<Self>, session: Rc<dyn SessionLink>) -> Rc<dyn SessionLink> {
         Rc::new(Link {
@@ -150,6 +173,7 @@ struct Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
+        self.under_way.listeners.borrow_mut().remove(&self.id);
         let mut requests = self.under_way.requests.borrow_mut();
         // Once it was cancelled, the id may name another request.
         if requests
@@ -226,8 +250,6 @@ impl Drop for Question {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Context;
-
     use super::*;
 
     #[test]

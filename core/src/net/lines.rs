@@ -150,6 +150,7 @@ impl Lines {
                     true
                 }
                 Ok(Step::Drains) => {
+                    self.duplex.drain();
                     self.end_input();
                     true
                 }
@@ -361,7 +362,7 @@ impl Lines {
             true => limits.keep_alive_idle_ms,
             false => limits.session_idle_ms,
         };
-        let ended = self.input == Input::Ended && !is_draining();
+        let ended = self.input == Input::Ended && self.duplex.calls() > 0 && !is_draining();
         let all = [
             reader.map(|at| (since(at, limits.write_deadline_ms), Late::Reader)),
             line.map(|at| (since(at, limits.body_deadline_ms), Late::Line)),
@@ -387,10 +388,12 @@ impl Lines {
                 tracing::debug!("a peer did not take its answers in time");
             }
             Late::Word => self.seat.stats.idle_closed.add(1),
-            Late::Calls => tracing::info!(
-                calls = self.duplex.calls(),
-                "calls end with their client, which says no more"
-            ),
+            Late::Calls => {
+                let calls = self.duplex.calls();
+                tracing::info!(calls, "calls end with their client, which says no more");
+                self.duplex.end_calls();
+                return true;
+            }
         }
         false
     }

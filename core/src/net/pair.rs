@@ -168,6 +168,7 @@ async fn talk(seat: Rc<ShardSeat>, slot: Slot, said: Rc<RefCell<Vec<u8>>>) {
             }
             if !drains && drain.as_mut().poll(cx).is_ready() {
                 drains = true;
+                duplex.drain();
                 return Poll::Ready(Step::Said);
             }
             if drains || !duplex.takes_more() {

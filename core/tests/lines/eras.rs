@@ -124,8 +124,8 @@ fn the_end_of_the_input_waits_for_no_call_longer_than_its_limit() {
 
 #[test]
 fn a_signal_drains() {
-    let mut process = Process::start(&[]);
-    process.channel.say(&modern(1, "tools/call", sleep(500)));
+    let mut process = Process::start(&["--drain", "60"]);
+    process.channel.say(&modern(1, "tools/call", sleep(5000)));
     process
         .channel
         .ask(&modern(2, "tools/call", echo("it runs")));

@@ -35,18 +35,20 @@ fn ten_thousand_pipelined_calls_are_each_answered_once() {
     assert!(process.end().0.success());
 }
 
-/// Peak of the resident memory of a process, in bytes.
-fn peak_bytes(pid: u32) -> usize {
+/// Resident memory that a process has made, in bytes: not what it maps, such as its own binary,
+/// which is read when a stall is reported.
+fn made_bytes(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find(|it| it.starts_with("VmHWM:"));
+    let line = status.lines().find(|it| it.starts_with("RssAnon:"));
     let kib = line.and_then(|it| it.split_whitespace().nth(1)?.parse::<usize>().ok());
-    kib.expect("a peak") * 1024
+    kib.expect("a size") * 1024
 }
 
 #[test]
 fn a_reader_that_stalls_stops_the_writer_and_costs_no_memory() {
     const TEXT: usize = 16 << 10;
-    const CALLS: usize = 4_000;
+    const CALLS: usize = 12_000;
+    const GROWTH_MAX: usize = 64 << 20;
     let (mut child, log) = spawn(&[]);
     let pid = child.id();
     let (mut input, output) = (child.stdin.take().expect("stdin"), child.stdout.take());
@@ -55,7 +57,7 @@ fn a_reader_that_stalls_stops_the_writer_and_costs_no_memory() {
     input.write_all(first.as_bytes()).expect("room");
     let mut line = String::new();
     output.read_line(&mut line).expect("an answer");
-    let before = peak_bytes(pid);
+    let before = made_bytes(pid);
     let written = Arc::new(AtomicUsize::new(0));
     let counter = written.clone();
     let writer = std::thread::spawn(move || {
@@ -77,8 +79,8 @@ fn a_reader_that_stalls_stops_the_writer_and_costs_no_memory() {
         seen < CALLS / 10,
         "{seen} calls were taken without a reader"
     );
-    let grown = peak_bytes(pid).saturating_sub(before);
-    assert!(grown < 32 << 20, "{grown} bytes more, log: {log:?}");
+    let grown = made_bytes(pid).saturating_sub(before);
+    assert!(grown < GROWTH_MAX, "{grown} bytes more, log: {log:?}");
     // Once somebody reads, all goes on, and nothing was lost.
     let mut open: BTreeSet<u64> = (0..CALLS as u64).collect();
     while !open.is_empty() {
@@ -88,8 +90,6 @@ fn a_reader_that_stalls_stops_the_writer_and_costs_no_memory() {
         assert!(open.remove(&answer["id"].as_u64().expect("an id")));
     }
     writer.join().expect("a writer");
-    let grown = peak_bytes(pid).saturating_sub(before);
-    assert!(grown < 32 << 20, "{grown} bytes more");
     assert!(child.wait().expect("a child").success());
 }
 
