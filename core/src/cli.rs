@@ -73,7 +73,7 @@ pub(crate) struct Serve {
         "shards", "shared_control", "allow_host", "allow_origin",
     ])]
     pub(crate) stdio: bool,
-    /// Serve a message a line over TCP too, for peers that are trusted: nothing checks who they are.
+    /// Serve a message a line over TCP too, for trusted peers: nothing checks who they are.
     #[arg(long, value_name = "ADDR")]
     listen_lines: Option<SocketAddr>,
     /// Serve a message a line on a Unix socket too, made for its owner alone.
