@@ -128,14 +128,14 @@ fn exit_on_second_signal() -> Result<(), Failure> {
 /// The lines that scripts read; everything else goes to the log.
 fn announce(node: &Node, options: &Serve) {
     println!("listening on http://{}/mcp", node.address());
+    if let Some(admin) = node.admin_address() {
+        println!("admin on http://{admin} (/health /ready /metrics)");
+    }
     if let Some(lines) = node.lines_address() {
         println!("lines on tcp://{lines}");
     }
     for (what, path) in options.socket_files() {
         println!("{what} on unix:{}", path.display());
-    }
-    if let Some(admin) = node.admin_address() {
-        println!("admin on http://{admin} (/health /ready /metrics)");
     }
     let plan = node.plan();
     tracing::info!(shards = ?plan.shards, control = plan.control, "CPUs");
