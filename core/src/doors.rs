@@ -174,7 +174,7 @@ fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr)
 }
 
 /// The file of a Unix socket that this process listens on; removed when dropped, if it is still
-/// ours.
+/// ours. It goes before its socket is closed: until then no other file can have its inode.
 pub(crate) struct SocketFile {
     path: PathBuf,
     device: u64,
@@ -256,12 +256,15 @@ mod tests {
         assert_eq!(mode & 0o777, OWNER_ONLY);
         let why = SocketFile::open(&path).err().unwrap();
         assert!(why.contains("somebody listens there"), "{why}");
-        // A process that was killed leaves its file behind.
-        drop(socket);
-        let (_socket, newer) = SocketFile::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let (newer_socket, newer) = SocketFile::open(&path).unwrap();
         drop(file);
         assert!(path.exists(), "the file is the newer one's");
-        drop(newer);
+        // A process that was killed leaves its file behind.
+        drop((socket, newer_socket));
+        std::mem::forget(newer);
+        let (_socket, last) = SocketFile::open(&path).unwrap();
+        drop(last);
         assert!(!path.exists());
     }
 

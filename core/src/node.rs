@@ -110,6 +110,8 @@ pub enum NodeError {
 
 /// A running node. Dropping it stops it without waiting for requests under way.
 pub struct Node {
+    /// First, since they go before the sockets behind them are closed.
+    socket_files: Vec<SocketFile>,
     runtime: Runtime,
     control: Option<ControlPlane>,
     listen: SocketAddr,
@@ -117,7 +119,6 @@ pub struct Node {
     admin: Option<SocketAddr>,
     drain: Duration,
     net: Vec<Arc<NetStats>>,
-    socket_files: Vec<SocketFile>,
 }
 
 impl Node {
