@@ -69,16 +69,18 @@ fn a_client_uses_all_that_a_child_offers_in_both_eras() {
         let found = steps(&told.lock().unwrap_or_else(PoisonError::into_inner));
         assert_eq!(found, 3);
         if version == Version::V2025_11_25 {
-            let changed =
-                client.run(async |client| client.call("test_trigger_tool_change", json!({})).await);
-            changed.expect("a result");
-            wait_for_change(&told);
+            client.run(async |client| {
+                let changed = client.call("test_trigger_tool_change", json!({})).await;
+                changed.expect("a result");
+                wait_for_change(&told).await;
+            });
         }
         client.close();
     }
 }
 
-fn wait_for_change(told: &Mutex<Vec<Event>>) {
+/// The client reads only while it runs.
+async fn wait_for_change(told: &Mutex<Vec<Event>>) {
     let start = Instant::now();
     let wanted = Event::ListChanged("tools".to_owned());
     while !told
@@ -87,6 +89,6 @@ fn wait_for_change(told: &Mutex<Vec<Event>>) {
         .contains(&wanted)
     {
         assert!(start.elapsed() < Duration::from_secs(30), "{told:?}");
-        std::thread::sleep(Duration::from_millis(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
