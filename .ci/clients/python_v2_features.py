@@ -1,14 +1,15 @@
 """PyPI `mcp` 2.3.0 against a node with the conformance fixtures: in both eras it lists, reads, gets
 prompts, completes, receives progress, log messages and a change, and is asked.
 
-Usage: python_v2_features.py http://HOST:PORT/mcp
+Usage: python_v2_features.py http://HOST:PORT/mcp|PROGRAM
+PROGRAM is `ninefold`, which is then started as a child process.
 """
 
 import sys
 
 import anyio
 import mcp.types as types
-from mcp import Client
+from mcp import Client, StdioServerParameters
 
 
 def check(label, found, wanted):
@@ -86,9 +87,17 @@ async def exercise(url, mode, version):
             check(f"{mode}: a change of the list of tools is told", True, True)
 
 
-async def main(url):
-    await exercise(url, "auto", "2026-07-28")
-    await exercise(url, "legacy", "2025-11-25")
+def server(target):
+    """What the client connects to: a URL, or a child process."""
+    if "://" in target:
+        return target
+    flags = ["serve", "--stdio", "--fixtures", "conformance", "--log", "warn"]
+    return StdioServerParameters(command=target, args=flags)
+
+
+async def main(target):
+    await exercise(server(target), "auto", "2026-07-28")
+    await exercise(server(target), "legacy", "2025-11-25")
 
 
 anyio.run(main, sys.argv[1])

@@ -154,6 +154,11 @@ impl Listening {
         json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
     }
 
+    /// The id of the request, as JSON.
+    pub(crate) fn id(&self) -> String {
+        self.id.to_string()
+    }
+
     /// The answer, when it is the server that ends the stream.
     pub(crate) fn end(&self, service: &Service) -> String {
         let id = self.id.to_string();

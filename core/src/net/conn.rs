@@ -13,7 +13,9 @@ use ninefold_runtime::{clock, draining, is_draining, timeout, yield_now};
 use super::ShardSeat;
 use super::acceptor::until_drain;
 use super::inbox::Inbox;
+use super::pair;
 use super::peers::Place;
+use super::seat::OpenConnection;
 use crate::http::response::CONTINUE;
 use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
 use crate::limits::{
@@ -67,24 +69,22 @@ pub(super) struct Connection {
     /// Requests answered.
     served: usize,
     counted_bytes: usize,
+    _open: OpenConnection,
     /// Among the connections of its peer.
     _place: Option<Place>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.seat.open.set(self.seat.open.get() - 1);
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, 0);
     }
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>, place: Option<Place>) -> Self {
-        seat.open.set(seat.open.get() + 1);
         Self {
             stream,
+            _open: seat.open_connection(),
             seat,
             parser: Parser::new(),
             inbox: Inbox::default(),
@@ -119,7 +119,7 @@ impl Connection {
             && self.flush().await.is_ok()
         {
             self.stream.shutdown_write();
-            self.linger().await;
+            linger(&mut self.stream).await;
         } else {
             // Closing cuts off a send in flight, and an answer given is an answer owed.
             let _ = self.flush().await;
@@ -159,13 +159,20 @@ impl Connection {
             let (mut head, body) = frame.split(self.inbox.bytes());
             self.served += 1;
             head.keep_alive &= self.served < seat.service.server().limits().requests_per_connection;
-            let respond = seat
-                .service
-                .respond(&head, body, &arena, &seat.sessions, &mut self.out);
-            // The state of the request lives in its arena, so that the connection's own state
-            // stays small while it is idle.
-            let respond = bumpalo::boxed::Box::pin_in(respond, &arena);
-            let outcome = respond.await;
+            let old = match seat.pairs {
+                true => pair::respond(&self.seat, &head, body, &mut self.out),
+                false => None,
+            };
+            let outcome = match old {
+                Some(outcome) => outcome,
+                None => {
+                    let (sessions, out) = (&seat.sessions, &mut self.out);
+                    let respond = seat.service.respond(&head, body, &arena, sessions, out);
+                    // The state of the request lives in its arena, so that the connection's own
+                    // state stays small while it is idle.
+                    bumpalo::boxed::Box::pin_in(respond, &arena).await
+                }
+            };
             (outcome.close, outcome.rest)
         };
         let emptying = clock::cycles();
@@ -369,9 +376,7 @@ impl Connection {
 
     fn count_gathered(&mut self) {
         let now = self.inbox.gathered_bytes();
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() + now - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, now);
         self.counted_bytes = now;
     }
 
@@ -402,21 +407,6 @@ impl Connection {
             }
         }
     }
-
-    /// Reads and drops what the peer still sends, within bounds.
-    async fn linger(&mut self) {
-        let mut left = LINGER_BYTES;
-        let drain = async {
-            while let Ok(Some(buffer)) = self.stream.receive().await {
-                left = left.saturating_sub(buffer.len());
-                if left == 0 {
-                    return;
-                }
-            }
-        };
-        // However it ends, the connection is over.
-        let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
-    }
 }
 
 /// How long a body may take of which `received` bytes have come: each byte buys time, up to the
@@ -430,6 +420,21 @@ fn body_time_ms(limits: &Limits, received: usize) -> u64 {
         let allowed = limits.body_grace_ms.saturating_add(bought);
         allowed.min(limits.body_deadline_ms)
     })
+}
+
+/// Reads and drops what the peer still sends, within bounds.
+pub(super) async fn linger(stream: &mut TcpStream) {
+    let mut left = LINGER_BYTES;
+    let drain = async {
+        while let Ok(Some(buffer)) = stream.receive().await {
+            left = left.saturating_sub(buffer.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // However it ends, the connection is over.
+    let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
 }
 
 #[cfg(test)]

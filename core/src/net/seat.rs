@@ -114,6 +114,8 @@ pub(crate) struct ShardSeat {
     pub(crate) open: Cell<usize>,
     /// The same by peer.
     pub(super) peers: Rc<Peers>,
+    /// Whether the transport of 2024-11-05 is served.
+    pub(crate) pairs: bool,
     /// Answers that go on.
     answers: Rc<Cell<usize>>,
     /// Calls that go on without their client.
@@ -130,14 +132,32 @@ impl ShardSeat {
             gathered: Cell::new(0),
             open: Cell::new(0),
             peers: Rc::default(),
+            pairs: false,
             answers: Rc::default(),
             alone: Rc::default(),
         }
     }
 
+    /// Serves the transport of 2024-11-05 too, or does not.
+    pub(crate) fn with_pairs(mut self, pairs: bool) -> Self {
+        self.pairs = pairs;
+        self
+    }
+
     /// Counts an answer that goes on.
-    pub(super) fn answer_under_way(&self) -> Counted {
+    pub(crate) fn answer_under_way(&self) -> Counted {
         Counted::some(&self.answers, 1)
+    }
+
+    /// Counts a connection as open while it lives.
+    pub(super) fn open_connection(self: &Rc<Self>) -> OpenConnection {
+        self.open.set(self.open.get() + 1);
+        OpenConnection(self.clone())
+    }
+
+    /// A connection has gathered `now` bytes, and not `before` any more.
+    pub(super) fn count_gathered(&self, before: usize, now: usize) {
+        self.gathered.set(self.gathered.get() + now - before);
     }
 
     /// Lets the calls of `rest` go on without their client, which may come back for their stream;
@@ -180,8 +200,17 @@ impl ShardSeat {
     }
 }
 
+/// One of the shard's open connections.
+pub(super) struct OpenConnection(Rc<ShardSeat>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
 /// Counts something for as long as it lives, however it ends.
-pub(super) struct Counted {
+pub(crate) struct Counted {
     count: Rc<Cell<usize>>,
     by: usize,
 }

@@ -197,7 +197,9 @@ impl Service {
             Ok(message) => message,
             Err(malformed) => return refused(malformed.id, malformed.error),
         };
-        if let Err(error) = self.check_id(message) {
+        if let Message::Request(id, _) = message
+            && let Err(error) = self.check_id(id)
+        {
             return refused(None, error);
         }
         self.count(exchange, message);
