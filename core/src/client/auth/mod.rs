@@ -98,7 +98,10 @@ impl Authorizer {
     pub(crate) async fn ticket(&self) -> Result<Option<Arc<Ticket>>, AuthError> {
         self.loaded.get_or_try_init(|| self.load()).await?;
         let held = self.held();
-        if held.as_ref().is_some_and(|it| it.token.is_over()) {
+        // Nobody is asked to sign in because of a clock: that the server refuses comes first.
+        let alone = |it: &Token| it.refresh.is_some() || self.auth.grant != Grant::Person;
+        let over = |it: &Arc<Ticket>| it.token.is_over() && alone(&it.token);
+        if held.as_ref().is_some_and(over) {
             self.renew(held.as_ref(), &Challenge::default(), 0).await?;
             return Ok(self.held());
         }

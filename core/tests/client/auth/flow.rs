@@ -137,6 +137,17 @@ fn a_token_that_is_known_to_be_over_is_not_sent_again() {
 }
 
 #[test]
+fn nobody_signs_in_again_before_the_server_has_refused() {
+    let world = World::bent(|_, asked| {
+        let token = json!({"access_token": "short", "token_type": "Bearer", "expires_in": 0});
+        (asked.path == "/token").then(|| ok(&token))
+    });
+    let client = world.connect(world.auth()).expect("access");
+    client.run(async |client| calls(client, 2).await);
+    assert_eq!(world.asked("/token").len(), 1);
+}
+
+#[test]
 fn more_scopes_are_asked_for_on_top_of_the_earlier_ones() {
     let visits = Arc::new(Mutex::new(Vec::new()));
     let world = World::bent(|_, asked| {
