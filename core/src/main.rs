@@ -1,6 +1,7 @@
 //! The binary `ninefold`.
 #![forbid(unsafe_code)]
 
+mod access;
 mod cli;
 mod fixtures;
 mod remote;

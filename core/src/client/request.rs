@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::error::ClientError;
@@ -222,9 +223,10 @@ impl Client {
                 Transport::Stdio(stdio) => stdio.write(body).await,
             }
         };
-        let within = Duration::from_millis(self.peer.options.limits.request_ms);
-        timeout(within, told)
-            .await
-            .unwrap_or_else(|_| Err(ClientError::late(method, "request_ms")))
+        let life = Notify::new();
+        tokio::select! {
+            outcome = told => outcome,
+            limit = self.peer.silence(&life) => Err(ClientError::late(method, limit)),
+        }
     }
 }

@@ -3,11 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
+use ninefold::limits::Limits;
+use ninefold::stdio::{Stdio, StdioConfig};
+use ninefold::{Node, NodeConfig};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::issuer::{AUDIENCE, ISSUER, Key, claims, message, now_s};
-use super::{METADATA, node_of, with, with_field};
+use super::issuer::{self, AUDIENCE, ISSUER, Key, claims, message, now_s};
+use super::{METADATA, features, node_of, oauth, with, with_field};
 use crate::client::{call, delete, echo, get, in_session, initialize, legacy, modern, post};
 use crate::target::eventually;
 
