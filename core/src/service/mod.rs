@@ -297,6 +297,7 @@ impl Service {
     }
 
     /// Path and verb.
+    // [mcp:http-endpoint]
     fn route(&self, head: &Head<'_>) -> Result<Method, u16> {
         let (counter, status) = match head.method {
             _ if head.path != PATH => (&self.counters.refused_path, 404),
@@ -309,6 +310,7 @@ impl Service {
     }
 
     /// Host and Origin.
+    // [mcp:http-origin]
     fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
         self.guard.check(head).map_err(|foreign| {
             bump(match foreign {
@@ -403,6 +405,7 @@ impl Service {
                 let body = Body::open(out, 200, exchange.connection);
                 let flow = v2026_07_28::answer(self, id, request, mirror, out).map_err(of(id))?;
                 match flow {
+                    // [mcp:http-answer-kind]
                     Flow::Done => {
                         body.finish(out);
                         return Ok(200);
@@ -482,6 +485,7 @@ impl Service {
 
     fn session_error(&self, error: SessionError) -> RpcError {
         let (status, code) = match error {
+            // [mcp:http-session-gone]
             SessionError::Unknown => (404, Code::SessionNotFound),
             SessionError::Full | SessionError::Unavailable => {
                 bump(&self.counters.refused_session_capacity);

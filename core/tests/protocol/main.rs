@@ -7,6 +7,7 @@
 mod features;
 mod framing;
 mod harness;
+mod hostile;
 mod http;
 mod json_suite;
 mod legacy;

@@ -6,6 +6,7 @@ use crate::harness::{Node, modern, post};
 
 #[test]
 fn ids_are_echoed_exactly() {
+    // [mcp:rpc-id-echo]
     let node = Node::new();
     for id in [
         "0",

@@ -82,6 +82,7 @@ fn examples() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_example_is_read_as_it_stands() {
+    // [mcp:rpc-form]
     let Some(schema) = Schema::of(MODERN) else {
         return;
     };
@@ -207,6 +208,7 @@ fn result(answer: &Answer) -> Value {
 
 #[test]
 fn what_the_server_sends_in_the_modern_era_is_what_the_schema_says() {
+    // [mcp:rpc-result] [mcp:rpc-error] [mcp:result-type] [mcp:cache-hints] [mcp:codes-reserved]
     let Some(schema) = Schema::of(MODERN) else {
         return;
     };
@@ -279,6 +281,7 @@ fn what_a_call_says_before_its_result_is_what_the_schema_says() {
 
 #[test]
 fn what_the_server_sends_in_the_legacy_era_is_what_the_schema_says() {
+    // [mcp:rpc-result] [mcp:rpc-error] [mcp:init-answer]
     let Some(schema) = Schema::of(LEGACY) else {
         return;
     };
