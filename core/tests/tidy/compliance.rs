@@ -88,11 +88,11 @@ fn ids(comment: &str) -> impl Iterator<Item = &str> {
 
 /// The function that `line` belongs to, or stands just above.
 fn function_at(functions: &[Function], line: usize) -> Option<String> {
-    let around = functions
-        .iter()
-        .filter(|it| it.first <= line && line <= it.last);
+    // Of functions within functions the innermost begins last.
+    let mut all = functions.iter();
+    let around = all.rfind(|it| it.first <= line && line <= it.last);
     let below = functions.iter().filter(|it| it.first > line);
-    let found = around.last().or(below.min_by_key(|it| it.first));
+    let found = around.or(below.min_by_key(|it| it.first));
     found.map(|it| it.name.clone())
 }
 
