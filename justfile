@@ -111,8 +111,12 @@ deny:
     fi
     cargo deny check bans licenses sources
 
-# Drive a node of this tree with the official Python and TypeScript clients
-clients:
+# Write docs/reference/compliance.md from the list of MUSTs and their citations
+compliance:
+    NINEFOLD_WRITE_COMPLIANCE=1 cargo test --package ninefold --test tidy
+
+# Drive a node of this tree with real clients, and its client against real servers
+clients *args:
     #!/usr/bin/env bash
     set -euo pipefail
     if ! command -v npm >/dev/null; then
@@ -120,7 +124,7 @@ clients:
     elif ! python3 -c "import ensurepip" 2>/dev/null; then
         echo "skipped: python3 venv absent (apt-get install python3-venv)"
     else
-        .ci/clients/run
+        .ci/clients/run {{ args }}
     fi
 
 # Run the conformance suite of the specification against a node of this tree

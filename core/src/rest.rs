@@ -360,6 +360,7 @@ impl Rest {
     }
 
     /// Whether this goes on when the peer has gone: in the legacy era, leaving is not cancelling.
+    // [mcp:cancel-disconnect]
     pub fn outlives_peer(&self) -> bool {
         matches!(
             self.left,

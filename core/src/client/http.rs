@@ -133,9 +133,11 @@ impl Http {
             auth.stamp(ticket, method.as_str(), headers)?;
         }
         let named = session.id.is_some();
+        // [mcp:http-send-session]
         if let Some(id) = session.id {
             headers.insert("mcp-session-id", id);
         }
+        // [mcp:http-send-version]
         if let Some(version) = session.version {
             headers.insert("mcp-protocol-version", HeaderValue::from_static(version));
         }
@@ -246,6 +248,7 @@ impl Http {
     }
 
     /// The stream of a session, or the rest of one after the event `after`.
+    // [mcp:http-get-accept]
     pub(crate) async fn get(&self, after: Option<&str>) -> Result<Events, ClientError> {
         let mut extra = vec![(ACCEPT, HeaderValue::from_static("text/event-stream"))];
         if let Some(id) = after.and_then(|id| HeaderValue::from_str(id).ok()) {
@@ -369,6 +372,7 @@ impl Http {
 }
 
 /// What every POST carries besides.
+// [mcp:http-post] [mcp:http-accept]
 fn for_post(mut extra: Headers) -> Headers {
     extra.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
     let both = HeaderValue::from_static("application/json, text/event-stream");

@@ -192,6 +192,7 @@ impl Options {
 
 /// The answer to an elicitation that accepts with `content`, and with the defaults of the form
 /// for what `content` leaves out.
+// [mcp:elicit-no-mode]
 pub fn accept(question: &Value, mut content: Map<String, Value>) -> Value {
     let properties = question["requestedSchema"]["properties"].as_object();
     for (name, property) in properties.into_iter().flatten() {

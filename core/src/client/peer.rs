@@ -65,6 +65,7 @@ impl Peer {
     }
 
     /// A new request, unless the server is gone.
+    // [mcp:rpc-id-unique] [mcp:progress-token] [mcp:mrtr-new-id]
     pub(crate) fn register(&self) -> Result<Waiting<'_>, ClientError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();

@@ -204,6 +204,7 @@ impl Drop for Seat {
 }
 
 impl Session {
+    // [mcp:cancel-races]
     fn change(&mut self, change: Change) -> Result<(), SessionError> {
         match change {
             Change::Initialized => self.view.initialized = true,

@@ -246,6 +246,7 @@ impl Work {
     }
 
     /// The answer that asks the client to call again.
+    // [mcp:mrtr-shape] [mcp:cache-rounds]
     fn input_required(&self, service: &Service) -> Vec<u8> {
         let server = service.server();
         let limits = server.limits();

@@ -239,6 +239,7 @@ impl Service {
     }
 
     /// Opens the stream of a legacy session; the modern era has none.
+    // [mcp:http-get]
     pub(super) async fn get<'a, S: Sessions>(
         &self,
         exchange: &Exchange<'_, '_, S>,

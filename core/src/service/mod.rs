@@ -321,6 +321,7 @@ impl Service {
     }
 
     /// Path and verb.
+    // [mcp:http-endpoint]
     fn route(&self, head: &Head<'_>) -> Result<Method, u16> {
         match head.method {
             _ if head.path != PATH => Err(404),
@@ -338,6 +339,7 @@ impl Service {
     }
 
     /// Host and Origin.
+    // [mcp:http-origin]
     pub(crate) fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
         self.guard.check(head).map_err(|foreign| {
             bump(match foreign {
@@ -456,6 +458,7 @@ impl Service {
                 let flow = v2026_07_28::answer(self, id, request, mirror, identity, out);
                 let flow = flow.map_err(of(id))?;
                 match flow {
+                    // [mcp:http-answer-kind]
                     Flow::Done => {
                         body.finish(out);
                         return Ok(200);
@@ -536,6 +539,7 @@ impl Service {
 
     pub(crate) fn session_error(&self, error: SessionError) -> RpcError {
         let (status, code) = match error {
+            // [mcp:http-session-gone]
             SessionError::Unknown => (404, Code::SessionNotFound),
             SessionError::Full | SessionError::Unavailable => {
                 bump(&self.counters.refused_session_capacity);
