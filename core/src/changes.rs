@@ -9,8 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// Updates of resources that may wait for one shard; beyond, the newest is dropped and logged.
-const UPDATES_MAX: usize = 4096;
+use crate::limits::SHARD_UPDATES;
 
 /// A list of what a server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Ear {
         self.bell.waker.get_or_init(|| cx.waker().clone());
         let news = News {
             lists: self.bell.lists.swap(0, Ordering::AcqRel),
-            updated: self.updated.try_iter().take(UPDATES_MAX).collect(),
+            updated: self.updated.try_iter().take(SHARD_UPDATES).collect(),
         };
         if news == News::default() {
             Poll::Pending
@@ -91,7 +90,7 @@ pub(crate) struct Bells(Mutex<Vec<Weak<Bell>>>);
 impl Bells {
     /// Adds a shard.
     pub(crate) fn attach(&self) -> Ear {
-        let (sender, updated) = sync_channel(UPDATES_MAX);
+        let (sender, updated) = sync_channel(SHARD_UPDATES);
         let bell = Arc::new(Bell {
             waker: OnceLock::new(),
             lists: AtomicU8::new(0),
@@ -158,10 +157,10 @@ mod tests {
     fn updates_beyond_the_bound_are_dropped() {
         let bells = Bells::default();
         let ear = bells.attach();
-        (0..=UPDATES_MAX).for_each(|_| bells.resource_updated("a:b"));
+        (0..=SHARD_UPDATES).for_each(|_| bells.resource_updated("a:b"));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(
-            matches!(ear.poll(&mut cx), Poll::Ready(news) if news.updated.len() == UPDATES_MAX)
+            matches!(ear.poll(&mut cx), Poll::Ready(news) if news.updated.len() == SHARD_UPDATES)
         );
     }
 }

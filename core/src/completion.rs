@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::limits::COMPLETION_VALUES;
 use crate::mcp::work::Failed;
 use crate::resource::Variables;
 use crate::tool::{LocalBoxFuture, elsewhere};
-
-/// Most values that one answer holds, by the specification.
-const VALUES_MAX: usize = 100;
 
 /// What is to be completed.
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +43,11 @@ impl Offered {
     fn of<V: Into<String>>(values: impl IntoIterator<Item = V>) -> Self {
         let mut values: Vec<_> = values.into_iter().map(Into::into).collect();
         let total = values.len();
-        values.truncate(VALUES_MAX);
+        values.truncate(COMPLETION_VALUES);
         Self {
             values,
             total,
-            has_more: total > VALUES_MAX,
+            has_more: total > COMPLETION_VALUES,
         }
     }
 }

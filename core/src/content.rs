@@ -39,6 +39,7 @@ impl Content {
     }
 
     /// An image of the media type `mime_type`; the bytes of its file, sent as base64.
+    // [mcp:prompts-content]
     pub fn image(data: impl Into<Cow<'static, [u8]>>, mime_type: impl Into<Text>) -> Self {
         Block::Image(data.into(), mime_type.into()).into()
     }
@@ -197,6 +198,7 @@ impl Contents {
     }
 
     /// Bytes, sent as base64.
+    // [mcp:resources-binary]
     pub fn blob(bytes: impl Into<Cow<'static, [u8]>>) -> Self {
         Self::of(Body::Blob(bytes.into()))
     }
@@ -375,6 +377,7 @@ mod tests {
 
     #[test]
     fn blocks_have_the_shapes_of_the_schema() {
+        // [mcp:prompts-content]
         let embedded = Contents::text("t").at("a:b").mime_type("text/plain");
         for (content, wanted) in [
             (Content::text("x"), json!({"type": "text", "text": "x"})),

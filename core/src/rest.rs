@@ -12,6 +12,7 @@ use crate::http::response::{Body, Connection};
 use crate::http::sse::Sse;
 use crate::mcp::listen::Listening;
 use crate::mcp::work::{Finished, Work};
+use crate::net::Pair;
 use crate::service::{OpenStream, Service};
 use crate::session::{Event, Feed, SessionLink};
 
@@ -47,12 +48,26 @@ enum Left {
         Box<dyn Feed>,
         #[expect(dead_code, reason = "counts while it lives")] OpenStream,
     ),
+    Pair(
+        Pair,
+        #[expect(dead_code, reason = "counts while it lives")] OpenStream,
+    ),
 }
 
 struct Record {
     link: Rc<dyn SessionLink>,
     stream: String,
     next: u64,
+    /// Whether its last event has been told, or the session would wait for it for ever.
+    ended: bool,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.link.end_stream(&self.stream);
+        }
+    }
 }
 
 /// How an answer stands after a look at it.
@@ -113,6 +128,16 @@ impl Rest {
         Self::new(Left::Feed(feed, open), connection, chunked)
     }
 
+    /// The stream of a client of 2024-11-05.
+    pub(crate) fn pair(
+        pair: Pair,
+        open: OpenStream,
+        connection: Connection,
+        chunked: bool,
+    ) -> Self {
+        Self::new(Left::Pair(pair, open), connection, chunked)
+    }
+
     fn new(left: Left, connection: Connection, chunked: bool) -> Self {
         Self {
             left,
@@ -143,6 +168,7 @@ impl Rest {
             Left::Calls { .. } => self.poll_calls(service, cx, out),
             Left::Listening(..) => self.poll_listening(service, cx, out),
             Left::Feed(..) => self.poll_feed(service, cx, out),
+            Left::Pair(..) => self.poll_pair(service, cx, out),
         }
     }
 
@@ -156,8 +182,9 @@ impl Rest {
             return Poll::Pending;
         };
         let (mut works, ready) = (std::mem::take(works), std::mem::take(ready));
+        let link = works.first().and_then(|it| it.talk().link().cloned());
         for message in ready {
-            self.event(service, None, &message, false, out);
+            self.event(service, link.as_ref(), &message, false, out);
         }
         let (mut early, single) = (false, !self.many);
         works.retain_mut(|work| {
@@ -254,6 +281,21 @@ impl Rest {
         Poll::Ready(Ended::Whole)
     }
 
+    fn poll_pair(
+        &mut self,
+        service: &Service,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Ended> {
+        self.begin(service, None, out);
+        let (Left::Pair(pair, _), Some(stream)) = (&mut self.left, &self.stream) else {
+            return Poll::Pending;
+        };
+        std::task::ready!(pair.poll(cx, stream, out));
+        stream.close(out);
+        Poll::Ready(Ended::Whole)
+    }
+
     /// Turns the answer into a stream, if it is none yet.
     fn begin(&mut self, service: &Service, link: Option<&Rc<dyn SessionLink>>, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.begun, true) {
@@ -264,6 +306,7 @@ impl Rest {
             link: link.clone(),
             stream: link.name_stream(),
             next: 1,
+            ended: false,
         });
         if let Some(record) = self.record.as_ref().filter(|_| self.primes) {
             let id = format!("{}-0", record.stream);
@@ -285,6 +328,7 @@ impl Rest {
         let id = self.record.as_mut().map(|record| {
             let id = format!("{}-{}", record.stream, record.next);
             record.next += 1;
+            record.ended |= last;
             let event = Event {
                 id: id.clone(),
                 data: String::from_utf8_lossy(message).into_owned(),
@@ -307,7 +351,7 @@ impl Rest {
     pub fn keep_alive(&mut self, service: &Service, out: &mut Vec<u8>) {
         let link = match &self.left {
             Left::Calls { works, .. } => works.first().and_then(|it| it.talk().link().cloned()),
-            Left::Listening(..) | Left::Feed(..) => None,
+            Left::Listening(..) | Left::Feed(..) | Left::Pair(..) => None,
         };
         self.begin(service, link.as_ref(), out);
         if let Some(stream) = &self.stream {
@@ -316,6 +360,7 @@ impl Rest {
     }
 
     /// Whether this goes on when the peer has gone: in the legacy era, leaving is not cancelling.
+    // [mcp:cancel-disconnect]
     pub fn outlives_peer(&self) -> bool {
         matches!(
             self.left,
@@ -326,10 +371,26 @@ impl Rest {
         )
     }
 
+    /// Calls that are under way.
+    pub fn calls(&self) -> usize {
+        match &self.left {
+            Left::Calls { works, .. } => works.len(),
+            Left::Listening(..) | Left::Feed(..) | Left::Pair(..) => 0,
+        }
+    }
+
+    /// Ends the calls under way behind the first `count`.
+    pub fn end_calls_beyond(&mut self, count: usize) {
+        if let Left::Calls { works, .. } = &mut self.left {
+            works.truncate(count);
+        }
+    }
+
     /// Ends what would go on for ever, because the node drains; true when that was the case.
     pub fn drain(&mut self, service: &Service, out: &mut Vec<u8>) -> bool {
         let result = match &self.left {
-            Left::Calls { .. } => return false,
+            // A pair ends by itself, behind its calls.
+            Left::Calls { .. } | Left::Pair(..) => return false,
             Left::Listening(listening, _) => Some(listening.end(service)),
             Left::Feed(..) => None,
         };

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::auth::Owner;
 use crate::mcp::work::Made;
 use crate::rpc::RpcError;
 use crate::talk::Talk;
@@ -22,9 +23,29 @@ pub(crate) struct Job {
     pub(crate) future: LocalBoxFuture<'static, Made>,
     pub(crate) talk: Rc<Talk>,
     /// The id of the legacy session that it belongs to.
-    pub(crate) owner: Option<Box<str>>,
+    pub(crate) session: Option<Box<str>>,
     /// How long its client wants it to be remembered; no longer than the limit.
     pub(crate) ttl_ms: Option<u64>,
+}
+
+/// To whom a task belongs, all of which must match; to everybody else there is no such task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// The id of the legacy session that asks; `None` in the modern era. Whoever has come this far
+    /// has shown that the session is its own.
+    pub(crate) session: Option<Box<str>>,
+    /// The subject that asks; `None` where nobody has to say who they are.
+    pub(crate) owner: Option<Owner>,
+}
+
+impl Holder {
+    /// A client of the modern era.
+    pub(crate) fn modern(owner: Option<Owner>) -> Self {
+        Self {
+            session: None,
+            owner,
+        }
+    }
 }
 
 /// A task that was begun.
@@ -88,21 +109,20 @@ pub(crate) trait TaskFeed {
 /// A watch that is about to begin.
 pub(crate) type Watching = LocalBoxFuture<'static, Result<Box<dyn TaskFeed>, TaskError>>;
 
-/// The tasks of the node, as one shard sees them. An `owner` is the id of a legacy session whose
-/// task is meant; without one the task is of the modern era.
+/// The tasks of the node, as one shard sees them.
 pub(crate) trait Tasks {
     /// Begins a task. Gives the job back when there is no room for one more.
     fn begin(&self, job: Job) -> Result<Begun, Job>;
 
-    /// Asks the task `id`; the members of its answer, an object left open, or nothing for an
-    /// answer that only agrees.
+    /// Asks the task `id` of `holder`; the members of its answer, an object left open, or nothing
+    /// for an answer that only agrees.
     fn ask(
         &self,
-        owner: Option<&str>,
+        holder: Holder,
         id: &str,
         want: Want,
     ) -> LocalBoxFuture<'static, Result<String, TaskError>>;
 
-    /// Watches the task `id`.
-    fn watch(&self, owner: Option<&str>, id: &str) -> Watching;
+    /// Watches the task `id` of `holder`.
+    fn watch(&self, holder: Holder, id: &str) -> Watching;
 }

@@ -6,10 +6,11 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::facts::Identity;
+use crate::facts::{Identity, Root};
 use crate::profile::Profile;
 use crate::setting::Form;
 
@@ -205,6 +206,28 @@ fn read_journal(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// Makes [`STATE_DIR`] below `top`, step by step and through no link.
+fn make_below(top: &Path) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open(top, flags, Mode::empty())?;
+    for name in STATE_DIR.split('/').filter(|name| !name.is_empty()) {
+        match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        at = match rustix::fs::openat(&at, name, flags | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(next) => next,
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let found =
+                    format!("{name:?} there is no directory (a symbolic link is not followed)");
+                return Err(io::Error::other(found));
+            }
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(())
+}
+
 impl Store {
     /// Opens `dir`, made where it does not exist, and locks it until the store is dropped.
     ///
@@ -229,6 +252,25 @@ impl Store {
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| JournalError::Busy { path })?;
         Ok(Self { dir, _lock: lock })
+    }
+
+    /// Opens `named`; without one, [`STATE_DIR`] below `root`. In a tree that somebody sent no
+    /// symbolic link is followed on the way there, for it would lead to a directory of this host.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`], and where a symbolic link stands in the way.
+    pub fn of(root: &Root, named: Option<PathBuf>) -> Result<Self, JournalError> {
+        if let Some(named) = named {
+            return Self::open(named);
+        }
+        let dir = root.resolve(STATE_DIR);
+        if !root.is_host() {
+            make_below(root.top()).map_err(|source| JournalError::Store {
+                path: dir.clone(),
+                source,
+            })?;
+        }
+        Self::open(dir)
     }
 
     /// Every journal, the oldest first.

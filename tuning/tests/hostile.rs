@@ -3,6 +3,7 @@
 mod support;
 
 use ninefold_tuning::facts::Gap;
+use ninefold_tuning::journal::{STATE_DIR, Store};
 use ninefold_tuning::{CheckOptions, Choice, Facts, Root, Status, Step, check, plan};
 use support::{HOSTS, Host, files};
 
@@ -115,4 +116,27 @@ fn garbage_is_unknown_even_where_absence_would_be_excused() {
         .find(|of| of.id == "virt.pressure")
         .unwrap();
     assert_eq!(finding.status, Status::Unknown);
+}
+
+#[test]
+fn a_tree_that_somebody_sent_leads_no_journal_out_of_it() {
+    let elsewhere = Host::load("small-vm-2c");
+    for link in [
+        "/var",
+        "/var/lib",
+        "/var/lib/ninefold",
+        "/var/lib/ninefold/tune",
+    ] {
+        let host = Host::load("kvm-8c");
+        let (above, _) = link.rsplit_once('/').unwrap();
+        std::fs::create_dir_all(host.path().join(above.trim_start_matches('/'))).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), host.path().join(&link[1..])).unwrap();
+        let before = files(elsewhere.path());
+        let error = Store::of(&Root::at(host.path()), None).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+        assert_eq!(files(elsewhere.path()), before);
+    }
+    let host = Host::load("kvm-8c");
+    Store::of(&Root::at(host.path()), None).unwrap();
+    assert!(host.path().join(&STATE_DIR[1..]).join("lock").is_file());
 }

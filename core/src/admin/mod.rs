@@ -25,8 +25,8 @@ use ninefold_runtime::{clock, spawn_local, timeout};
 use io::ShardIo;
 pub(crate) use status::{ShardStatus, Status};
 
-/// Bytes of a request that are gathered until its head is whole.
-const HEAD_BYTES: usize = 16 << 10;
+use crate::limits::ADMIN_HEAD_BYTES;
+
 /// How often a failing accept is logged.
 const LOG_EVERY_NS: u64 = 1_000_000_000;
 
@@ -90,7 +90,7 @@ async fn answer(stream: TcpStream, status: Arc<Status>, bounds: Bounds) {
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(ADMIN_HEAD_BYTES)
         .serve_connection(ShardIo::new(stream, bounds.silence), answer);
     // A peer that misbehaves ends its own connection and nothing else.
     match timeout(bounds.life, connection).await {

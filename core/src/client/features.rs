@@ -40,15 +40,20 @@ impl Client {
     }
 
     /// Follows the pages of a list to its end.
+    // [mcp:cursor-opaque] [mcp:cursor-empty]
     async fn list(&self, method: &str, member: &str) -> Result<Vec<Value>, ClientError> {
         let limits = &self.peer.options.limits;
-        let mut entries = Vec::new();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
         let mut params = json!({});
         for _ in 0..limits.page_count {
             let mut page = self.request(method, params).await?;
             let Some(found) = page.get_mut(member).and_then(Value::as_array_mut) else {
                 return Err(ClientError::Garbage(format!("a list without `{member}`")));
             };
+            bytes += found.iter().map(|it| it.to_string().len()).sum::<usize>();
+            if bytes > limits.list_bytes {
+                return Err(ClientError::TooMuch("list_bytes"));
+            }
             entries.append(found);
             if entries.len() > limits.entry_count {
                 return Err(ClientError::TooMuch("entry_count"));

@@ -1,6 +1,6 @@
 //! Every limit of a client: what it takes from a server, and how long it waits.
 
-use crate::limits::{HOUR, KIB, MIB, SECOND, limits};
+use crate::limits::{HOUR, KIB, MIB, SECOND, fixed, limits};
 
 limits! {
     {
@@ -25,6 +25,16 @@ limits! {
     answer_ms: u64, Millis = 300 * SECOND, 1..=24 * HOUR, "the server gets -32603";
     /// Time that a cancellation, the end of a session and a child's end may take.
     goodbye_ms: u64, Millis = 2 * SECOND, 1..=HOUR, "given up; a child is killed";
+    /// Bytes of one answer on the way to a token: metadata, a registration, the token itself.
+    metadata_bytes: usize, Bytes = 256 * KIB, 1024..=16 * 1024 * 1024, "the sign-in fails";
+    /// Time of one request on the way to a token.
+    fetch_ms: u64, Millis = 15 * SECOND, 1..=HOUR, "the sign-in fails";
+    /// Time that a person may take to sign in.
+    sign_in_ms: u64, Millis = 300 * SECOND, 1..=24 * HOUR, "the sign-in fails";
+    /// Tokens that are got for one request, one after the other was refused.
+    token_count: usize, Count = 2, 0..=16, "the request fails";
+    /// Scopes that are asked for at a time.
+    scope_count: usize, Count = 100, 1..=10_000, "the sign-in fails";
     /// Questions of a server that are answered at a time.
     questions_count: usize, Count = 16, 1..=1024, "the server gets -32603";
     /// Rounds of one request of the modern era.
@@ -45,6 +55,8 @@ limits! {
     page_count: usize, Count = 1000, 1..=1_000_000, "the request fails";
     /// Entries of one list.
     entry_count: usize, Count = 100_000, 1..=10_000_000, "the request fails";
+    /// Bytes of one list, as JSON.
+    list_bytes: usize, Bytes = 64 * MIB, 1024..=16 * 1024 * 1024 * 1024, "the request fails";
     /// Times in a row that a stream which ended is opened again.
     reconnect_count: usize, Count = 5, 0..=1000, "the stream counts as closed";
     /// Time until a stream is opened again, where the server names none.
@@ -53,6 +65,15 @@ limits! {
     retry_max_ms: u64, Millis = 60 * SECOND, 1..=HOUR, "opened after this time";
     /// Lines of a child's output in a row that are no JSON.
     stray_line_count: usize, Count = 100, 0..=1_000_000, "the child counts as broken";
+}
+
+fixed! {
+    /// Shortest time until a stream is opened again, whatever its server names.
+    RETRY_MIN_MS: u64, Millis = 100, "opened after this time";
+    /// Shortest time between two questions how a task stands, whatever its server says.
+    TASK_POLL_MIN_MS: u64, Millis = 50, "asked after this time";
+    /// Bytes of the schema of a tool in which wishes for header fields are looked for.
+    SCHEMA_BYTES: usize, Bytes = 64 * KIB, "the tool is not usable over HTTP";
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 //! `peer` waits for what comes back, `era` has begun the conversation. Results are the server's
 //! JSON; what a server may send, and how long it may take, is bounded by [`limits::Limits`].
 
+mod auth;
 mod blocking;
 mod cache;
 mod era;
@@ -30,10 +31,11 @@ mod options;
 mod params;
 mod peer;
 mod request;
-mod sse;
+pub mod sse;
 mod stdio;
 mod structure;
 mod tasks;
+mod tls;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,6 +45,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub use auth::{Auth, AuthError, FileStore, Grant, MemoryStore, Store};
 pub use blocking::Blocking;
 pub use cache::EraCache;
 pub use error::ClientError;
@@ -54,6 +57,7 @@ use peer::{Peer, lock};
 use stdio::Stdio;
 use structure::Promises;
 pub use tasks::{Called, Task};
+pub(crate) use tls::pool_for;
 
 use crate::mcp::{Era, Version};
 

@@ -7,12 +7,11 @@ use hyper::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::http::Headers;
+use super::limits::SCHEMA_BYTES;
 use super::peer::lock;
 use crate::mcp::headers::{Mirrored, encode, mirrored};
 
 const KEY: &str = "x-mcp-header";
-/// Largest schema in which wishes are looked for; a tool with a larger one is not usable over HTTP.
-const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Which arguments of which tools are repeated; known once the tools were listed.
 #[derive(Default)]
@@ -21,11 +20,12 @@ pub(crate) struct Params(Mutex<HashMap<String, Vec<Mirrored>>>);
 impl Params {
     /// Learns from an entry of a list of tools. False for a tool that breaks the rules of
     /// `x-mcp-header`: it must not be used over HTTP.
+    // [mcp:http-drop-tools]
     pub(crate) fn learn(&self, tool: &Value) -> bool {
         let schema = &tool["inputSchema"];
         let text = schema.to_string();
         // A schema without wishes is not looked at; of one with them each path is copied.
-        if text.contains(KEY) && text.len() > SCHEMA_BYTES_MAX {
+        if text.contains(KEY) && text.len() > SCHEMA_BYTES {
             return false;
         }
         let Ok(found) = mirrored(&text) else {
@@ -40,6 +40,7 @@ impl Params {
     }
 
     /// The headers of a request.
+    // [mcp:http-send-mirrors] [mcp:http-send-params]
     pub(crate) fn headers(&self, method: &str, params: &Value) -> Headers {
         let mut headers = Headers::new();
         let mut add = |name: &str, text: &str| {
@@ -102,6 +103,7 @@ mod tests {
 
     #[test]
     fn arguments_are_repeated_as_the_schema_wishes() {
+        // [mcp:http-send-params] [mcp:http-encode]
         let params = Params::default();
         let of = |kind: &str, header: &str| json!({"type": kind, KEY: header});
         let tool = json!({"name": "t", "inputSchema": {"type": "object", "properties": {
@@ -128,6 +130,7 @@ mod tests {
 
     #[test]
     fn tools_that_break_the_rules_are_not_learnt() {
+        // [mcp:http-drop-tools]
         let wish = json!({"type": "string", KEY: "A"});
         for (schema, good) in [
             (json!({"properties": {"a": wish}}), true),

@@ -45,7 +45,7 @@ pub(crate) struct Peer {
     /// Who is told of changes.
     ears: Mutex<Vec<Arc<Ear>>>,
     next_id: AtomicU64,
-    answering: AtomicUsize,
+    answering: Arc<AtomicUsize>,
 }
 
 /// A request under way; forgotten when dropped.
@@ -69,7 +69,7 @@ impl Peer {
             pending: Mutex::default(),
             ears: Mutex::default(),
             next_id: AtomicU64::new(1),
-            answering: AtomicUsize::new(0),
+            answering: Arc::default(),
         }
     }
 
@@ -92,7 +92,13 @@ impl Peer {
         self.options.told.is_some() || !lock(&self.ears).is_empty()
     }
 
+    /// Counts what somebody here is asked meanwhile; no request is late while that is so.
+    pub(crate) fn answering(&self) -> Arc<AtomicUsize> {
+        self.answering.clone()
+    }
+
     /// A new request, unless the server is gone; `told` hears of its progress.
+    // [mcp:rpc-id-unique] [mcp:progress-token] [mcp:mrtr-new-id]
     pub(crate) fn register(&self, told: Option<Told>) -> Result<Waiting<'_>, ClientError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
@@ -263,13 +269,13 @@ impl Peer {
 }
 
 /// Counts a question while it is answered.
-struct Busy<'a> {
+pub(crate) struct Busy<'a> {
     count: &'a AtomicUsize,
     before: usize,
 }
 
 impl<'a> Busy<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
+    pub(crate) fn new(count: &'a AtomicUsize) -> Self {
         let before = count.fetch_add(1, Ordering::Relaxed);
         Self { count, before }
     }

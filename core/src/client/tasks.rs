@@ -8,10 +8,8 @@ use tokio::time::{sleep, timeout};
 
 use super::Client;
 use super::error::ClientError;
+use super::limits::TASK_POLL_MIN_MS;
 use crate::mcp::Era;
-
-/// Shortest time between two questions how a task stands, whatever its server says.
-const POLL_MIN: Duration = Duration::from_millis(50);
 
 /// What a call has become.
 #[derive(Debug)]
@@ -187,7 +185,8 @@ impl Task<'_> {
     /// Waits as long as the server wishes between two questions, within bounds.
     async fn pause(&self, wished: &Value) {
         let longest = Duration::from_millis(self.client.peer.options.limits.retry_max_ms);
-        let wished = wished.as_u64().map_or(POLL_MIN, Duration::from_millis);
-        sleep(wished.clamp(POLL_MIN.min(longest), longest)).await;
+        let shortest = Duration::from_millis(TASK_POLL_MIN_MS);
+        let wished = wished.as_u64().map_or(shortest, Duration::from_millis);
+        sleep(wished.clamp(shortest.min(longest), longest)).await;
     }
 }

@@ -12,27 +12,26 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use ninefold_runtime::{
-    Actor, Address, Context, Handler, Message, SpawnError, SpawnOptions, spawn_actor,
+    Actor, Address, Context, Handler, Message, SendError, SpawnError, SpawnOptions, spawn_actor,
 };
 
 use super::id::{Route, Secret};
-use crate::limits::Limits;
+use super::tell::tell;
+use crate::auth::Owner;
+use crate::limits::{HUB_MESSAGE_BYTES, HUB_MESSAGES, Limits};
 use crate::session::{Event, Reply};
 use crate::task::TaskNews;
 
-/// Messages that may wait for one hub; what finds no room is lost, as on a broken connection.
-const MAILBOX: u32 = 16_384;
-/// Bytes of them: answers of clients come this way, each as large as a body may be.
-const MAILBOX_BYTES: u32 = 64 << 20;
-
 /// What comes to a slot.
 pub(crate) enum Parcel {
-    /// The answer to a question.
-    Reply(Reply),
+    /// The answer to a question, and who gives it.
+    Reply(Option<Owner>, Reply),
     /// An event of a session.
     Event(Event),
     /// What a task says.
     Task(TaskNews),
+    /// A message of a client, for a stream of 2024-11-05.
+    Message(Vec<u8>),
     /// The call is to end.
     Cancel,
     /// Nothing more will come.
@@ -44,14 +43,26 @@ impl Parcel {
     fn bytes(&self) -> usize {
         match self {
             Self::Event(event) => event.id.len() + event.data.len(),
-            Self::Reply(Reply::Result(text)) => text.len(),
-            Self::Reply(Reply::Error { message, .. }) => message.len(),
+            Self::Reply(_, Reply::Result(text)) => text.len(),
+            Self::Reply(_, Reply::Error { message, .. }) => message.len(),
             Self::Task(TaskNews::Stands(text) | TaskNews::Asks(text)) => text.len(),
             Self::Task(TaskNews::Ended(Ok(result))) => result.len(),
             Self::Task(TaskNews::Ended(Err(error))) => error.message.len(),
+            Self::Message(text) => text.len(),
             Self::Cancel | Self::End => 0,
         }
     }
+}
+
+/// What is known of a parcel when it has been posted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Posted {
+    /// It is there, or on its way.
+    Sent,
+    /// Nobody waits there.
+    Nowhere,
+    /// The hub there, or the way to it, is full: it will not arrive.
+    NoRoom,
 }
 
 /// The way to a slot.
@@ -145,8 +156,8 @@ impl Hub {
             streams: Cell::new(0),
         });
         let options = SpawnOptions {
-            capacity: MAILBOX,
-            bytes: MAILBOX_BYTES,
+            capacity: HUB_MESSAGES,
+            bytes: HUB_MESSAGE_BYTES,
             ..SpawnOptions::default()
         };
         let address = spawn_actor(options, HubActor(hub.clone()))?;
@@ -201,16 +212,31 @@ impl Hub {
         })
     }
 
-    /// Posts `parcel`; false when it is known that it will not arrive.
-    pub(crate) fn post(&self, to: SlotRef, parcel: Parcel) -> bool {
+    /// Posts `parcel`.
+    pub(crate) fn post(&self, to: SlotRef, parcel: Parcel) -> Posted {
         if to.route.shard == self.shard {
             return self.deliver(to, parcel);
         }
-        let hub = self.hubs.address(to.route.shard);
-        hub.is_some_and(|hub| hub.cast(Post { to, parcel }).is_ok())
+        let Some(hub) = self.hubs.address(to.route.shard) else {
+            return Posted::Nowhere;
+        };
+        match hub.cast(Post { to, parcel }) {
+            Ok(()) => Posted::Sent,
+            Err(SendError::Closed(_)) => Posted::Nowhere,
+            Err(_) => Posted::NoRoom,
+        }
     }
 
-    fn deliver(&self, to: SlotRef, parcel: Parcel) -> bool {
+    /// Posts `parcel`, which must not get lost: who waits for it would wait for ever.
+    pub(crate) fn tell(&self, to: SlotRef, parcel: Parcel) {
+        if to.route.shard == self.shard {
+            self.deliver(to, parcel);
+        } else if let Some(hub) = self.hubs.address(to.route.shard) {
+            tell(hub, Post { to, parcel });
+        }
+    }
+
+    fn deliver(&self, to: SlotRef, parcel: Parcel) -> Posted {
         let entries = self.entries.borrow();
         let waiting = entries
             .get(to.route.index as usize)
@@ -218,7 +244,7 @@ impl Hub {
             .and_then(|entry| entry.waiting.as_ref())
             .filter(|waiting| waiting.secret.matches(to.secret));
         let Some(waiting) = waiting else {
-            return false;
+            return Posted::Nowhere;
         };
         let mut queue = waiting.queue.borrow_mut();
         let bytes = waiting.queued_bytes.get() + parcel.bytes();
@@ -234,7 +260,7 @@ impl Hub {
         if let Some(waker) = waiting.waker.take() {
             waker.wake();
         }
-        true
+        Posted::Sent
     }
 }
 

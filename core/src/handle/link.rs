@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ninefold_runtime::{Address, Handler, Message, SendError, sleep, spawn_local, timeout};
+use ninefold_runtime::{Address, timeout};
 
 use super::hub::{Hub, Parcel, Slot};
 use super::id::{IdCodec, Secret};
 use super::session::{
-    ANSWER_WITHIN, Begin, Detach, End, ForgetTask, KeepTask, Record, Say, Session, TheTasks,
+    ANSWER_WITHIN, Begin, Detach, End, ForgetTask, KeepTask, Record, Say, Session, StreamEnd,
+    TheTasks,
 };
+use super::tell::tell;
+use crate::auth::Owner;
 use crate::session::{Event, Expected, Feed, Reply, SessionLink};
 use crate::tool::LocalBoxFuture;
 
@@ -22,6 +25,8 @@ pub(super) struct Link {
     pub(super) codec: Arc<IdCodec>,
     pub(super) session: Address<Session>,
     pub(super) secret: Secret,
+    /// Whose session it is: nobody else may answer its questions.
+    pub(super) owner: Option<Owner>,
     pub(super) answer_within: Duration,
 }
 
@@ -29,13 +34,17 @@ impl SessionLink for Link {
     fn expect(&self) -> Option<Expected> {
         let slot = self.hub.slot()?;
         let at = slot.at();
-        let within = self.answer_within;
-        let reply = async move {
-            match timeout(within, slot.receive()).await {
-                Ok(Parcel::Reply(reply)) => Some(reply),
-                _ => None::<Reply>,
+        let (within, owner) = (self.answer_within, self.owner);
+        let answer = async move {
+            loop {
+                match slot.receive().await {
+                    Parcel::Reply(from, reply) if from == owner => break Some(reply),
+                    Parcel::Reply(..) => {}
+                    _ => break None::<Reply>,
+                }
             }
         };
+        let reply = async move { timeout(within, answer).await.unwrap_or(None) };
         Some(Expected {
             id: self.codec.encode(at.route, at.secret),
             reply: Box::pin(reply),
@@ -58,6 +67,14 @@ impl SessionLink for Link {
         }
         // A session that is gone, or so busy that it has no room, replays less.
         let _ = self.session.cast(record);
+    }
+
+    fn end_stream(&self, stream: &str) {
+        let ended = StreamEnd {
+            secret: self.secret,
+            stream: stream.into(),
+        };
+        tell(self.session, ended);
     }
 
     fn begin(&self, request: &str) -> LocalBoxFuture<'static, ()> {
@@ -104,28 +121,6 @@ impl SessionLink for Link {
     }
 }
 
-/// Pause before an actor that had no room is told again.
-const TELL_AGAIN: Duration = Duration::from_millis(10);
-
-/// Tells a session or a task what it must know, or it would wait for ever for what has ended: again
-/// and again while it has no room, until it has or is gone.
-pub(super) fn tell<A: Handler<M>, M: Message>(actor: Address<A>, message: M) {
-    let Err(SendError::Full(mut left) | SendError::Shed(mut left)) = actor.cast(message) else {
-        return;
-    };
-    let again = async move {
-        loop {
-            sleep(TELL_AGAIN).await;
-            match actor.cast(left) {
-                Err(SendError::Full(back) | SendError::Shed(back)) => left = back,
-                Ok(()) | Err(_) => return,
-            }
-        }
-    };
-    // A shard that stops takes no task, and ends its sessions.
-    let _ = spawn_local(again);
-}
-
 /// A call that its session knows of, until it ends.
 struct UnderWay {
     session: Address<Session>,
@@ -151,7 +146,9 @@ impl Feed for SessionFeed {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Parcel::Event(event)) => return Poll::Ready(Some(event)),
                 Poll::Ready(Parcel::End) => return Poll::Ready(None),
-                Poll::Ready(Parcel::Reply(_) | Parcel::Task(_) | Parcel::Cancel) => {}
+                Poll::Ready(
+                    Parcel::Reply(..) | Parcel::Message(_) | Parcel::Task(_) | Parcel::Cancel,
+                ) => {}
             }
         }
     }

@@ -6,9 +6,10 @@ mod link;
 mod session;
 mod streams;
 mod task;
+mod tell;
 mod watch;
 
-pub(crate) use hub::{Hub, Hubs};
+pub(crate) use hub::{Hub, Hubs, Parcel, Slot};
 pub(crate) use id::IdCodec;
 pub(crate) use session::ShardSessions;
 pub(crate) use task::ShardTasks;

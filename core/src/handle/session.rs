@@ -14,25 +14,22 @@ use ninefold_runtime::{
 };
 use serde_json::json;
 
-use super::hub::{Hub, Parcel, SlotRef};
+use super::hub::{Hub, Parcel, Posted, Slot, SlotRef};
 use super::id::{IdCodec, Route, Secret};
 use super::link::{Link, SessionFeed};
 use super::streams::Streams;
 use super::task;
+use super::tell::tell;
+use crate::auth::Owner;
 use crate::changes::{List, News};
-use crate::limits::Limits;
+use crate::limits::{HANDLE_ANSWER_MS, Limits, SESSION_MESSAGE_BYTES, SESSION_MESSAGES};
 use crate::mcp::Version;
 use crate::session::{
     Change, Event, Feed, Reply, SessionError, SessionFacts, SessionId, SessionLink, SessionView,
     Sessions,
 };
 
-/// Messages that may wait for one session; a client with more in flight is told to wait.
-const MAILBOX: u32 = 256;
-/// Bytes of them: a result may be as large as a tool's output may, and is recorded here.
-const MAILBOX_BYTES: u32 = 16 << 20;
-/// How long a session may take to answer before its request is refused with 503.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(HANDLE_ANSWER_MS);
 
 /// What a request wants of its session.
 enum Want {
@@ -49,6 +46,18 @@ struct Ask {
 impl Message for Ask {
     /// Who does not know the secret is told that there is no such session.
     type Reply = Result<SessionView, SessionError>;
+
+    fn bytes(&self) -> usize {
+        let owned = match &self.want {
+            Want::Change(
+                Change::Subscribe(text) | Change::Unsubscribe(text) | Change::Cancel(text),
+            ) => text.len(),
+            Want::Change(Change::Initialized | Change::LogLevel(_)) | Want::Check | Want::Close => {
+                0
+            }
+        };
+        size_of::<Self>() + owned
+    }
 }
 
 /// The idle clock of a session.
@@ -70,6 +79,10 @@ pub(super) struct Begin {
 
 impl Message for Begin {
     type Reply = ();
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.request.len()
+    }
 }
 
 /// It is not any more.
@@ -91,7 +104,21 @@ impl Message for Record {
     type Reply = ();
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.event.data.len()
+        size_of::<Self>() + self.stream.len() + self.event.id.len() + self.event.data.len()
+    }
+}
+
+/// A request's stream has ended, although no event was its last.
+pub(super) struct StreamEnd {
+    pub(super) secret: Secret,
+    pub(super) stream: Box<str>,
+}
+
+impl Message for StreamEnd {
+    type Reply = ();
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.stream.len()
     }
 }
 
@@ -104,6 +131,10 @@ struct Attach {
 
 impl Message for Attach {
     type Reply = Result<(), SessionError>;
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.after.as_ref().map_or(0, |it| it.len())
+    }
 }
 
 /// It does not any more.
@@ -217,6 +248,7 @@ impl Drop for Seat {
 }
 
 impl Session {
+    // [mcp:cancel-races]
     fn change(&mut self, change: Change) -> Result<(), SessionError> {
         match change {
             Change::Initialized => self.view.initialized = true,
@@ -234,9 +266,10 @@ impl Session {
                 self.subscribed.remove(&uri);
             }
             Change::Cancel(request) => {
-                let named = |(name, _): &&(Box<str>, SlotRef)| *name == request;
-                for (_, slot) in self.under_way.iter().filter(named) {
-                    self.hub.post(*slot, Parcel::Cancel);
+                // Taken out, so that a call is told once, however often it is cancelled.
+                let named = |it: &mut (Box<str>, SlotRef)| it.0 == request;
+                for (_, slot) in self.under_way.extract_if(.., named) {
+                    self.hub.tell(slot, Parcel::Cancel);
                 }
             }
         }
@@ -247,7 +280,7 @@ impl Session {
     fn end(&mut self) {
         self.streams.end(&self.hub);
         for (_, slot) in self.under_way.drain(..) {
-            self.hub.post(slot, Parcel::Cancel);
+            self.hub.tell(slot, Parcel::Cancel);
         }
         for task in self.tasks.drain(..) {
             task::orphan(&self.codec, &task);
@@ -328,6 +361,14 @@ impl Handler<Record> for Session {
                 ..
             } = record;
             self.streams.record(&self.hub, &stream, event, last);
+        }
+    }
+}
+
+impl Handler<StreamEnd> for Session {
+    fn handle(&mut self, StreamEnd { secret, stream }: StreamEnd, _: &mut Context<'_, Self>) {
+        if self.secret.matches(secret) {
+            self.streams.ended(&self.hub, &stream);
         }
     }
 }
@@ -446,6 +487,45 @@ impl ShardSessions {
         }
     }
 
+    /// Ends the session `id`, without waiting for it.
+    pub(crate) fn forget(&self, id: &str) {
+        if let Ok((session, secret)) = self.find(id) {
+            let want = Want::Close;
+            tell(session, Ask { secret, want });
+        }
+    }
+
+    /// Opens a place where the messages of one client are taken, and the id that leads there;
+    /// `None` when the shard has no room for it.
+    pub(crate) fn open_mailbox(&self) -> Option<(String, Slot)> {
+        let slot = self.hub.slot()?;
+        let SlotRef { route, secret } = slot.at();
+        Some((self.codec.encode(route, secret), slot))
+    }
+
+    /// Passes `message` on to the place that `id` leads to. Nobody is told when it is found out on
+    /// another shard that there is none: its stream has ended then.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`] when there is none, [`SessionError::Unavailable`] when there was no
+    /// room on the way.
+    pub(crate) fn deliver(&self, id: &str, message: Vec<u8>) -> Result<(), SessionError> {
+        let (route, secret) = self.codec.decode(id).ok_or(SessionError::Unknown)?;
+        let to = SlotRef { route, secret };
+        match self.hub.post(to, Parcel::Message(message)) {
+            Posted::Sent => Ok(()),
+            Posted::Nowhere => Err(SessionError::Unknown),
+            Posted::NoRoom => Err(SessionError::Unavailable),
+        }
+    }
+
+    /// Nobody will answer the request `request` of this node.
+    pub(crate) fn give_up(&self, request: &str) {
+        if let Some((route, secret)) = self.codec.decode(request) {
+            self.hub.tell(SlotRef { route, secret }, Parcel::End);
+        }
+    }
+
     fn find(&self, id: &str) -> Result<(Address<Session>, Secret), SessionError> {
         let (route, secret) = self.codec.decode(id).ok_or(SessionError::Unknown)?;
         let Route {
@@ -498,8 +578,8 @@ impl Sessions for ShardSessions {
             seat,
         };
         let options = SpawnOptions {
-            capacity: MAILBOX,
-            bytes: MAILBOX_BYTES,
+            capacity: SESSION_MESSAGES,
+            bytes: SESSION_MESSAGE_BYTES,
             ..SpawnOptions::default()
         };
         let address = spawn_actor(options, session).map_err(|_| SessionError::Full)?;
@@ -528,23 +608,34 @@ impl Sessions for ShardSessions {
         self.ask(id, Want::Close).await.map(drop)
     }
 
-    fn link(&self, id: &str) -> Option<Rc<dyn SessionLink>> {
+    fn link(&self, id: &str, owner: Option<Owner>) -> Option<Rc<dyn SessionLink>> {
         let (session, secret) = self.find(id).ok()?;
         Some(Rc::new(Link {
             hub: self.hub.clone(),
             codec: self.codec.clone(),
             session,
             secret,
+            owner,
             answer_within: Duration::from_millis(self.limits.client_answer_ms),
         }))
     }
 
-    async fn reply(&self, _session: &str, request: &str, reply: Reply) -> bool {
+    async fn reply(
+        &self,
+        _session: &str,
+        owner: Option<Owner>,
+        request: &str,
+        reply: Reply,
+    ) -> Result<bool, SessionError> {
         let Some((route, secret)) = self.codec.decode(request) else {
-            return false;
+            return Ok(false);
         };
-        self.hub
-            .post(SlotRef { route, secret }, Parcel::Reply(reply))
+        let to = SlotRef { route, secret };
+        match self.hub.post(to, Parcel::Reply(owner, reply)) {
+            Posted::Sent => Ok(true),
+            Posted::Nowhere => Ok(false),
+            Posted::NoRoom => Err(SessionError::Unavailable),
+        }
     }
 
     async fn attach(&self, id: &str, after: Option<&str>) -> Result<Box<dyn Feed>, SessionError> {
@@ -559,5 +650,50 @@ impl Sessions for ShardSessions {
         let feed = SessionFeed { session, slot };
         answered(session.call(attach, ANSWER_WITHIN).await)?;
         Ok(Box::new(feed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_message_owns_counts_in_the_mailbox() {
+        let secret = Secret::fresh().unwrap();
+        let text = || -> Box<str> { "x".repeat(5_000).into() };
+        let ask = |want| Ask { secret, want }.bytes();
+        for change in [Change::Subscribe, Change::Unsubscribe, Change::Cancel] {
+            assert!(ask(Want::Change(change(text()))) > 5_000);
+        }
+        assert!(ask(Want::Check) < 1_000);
+        let (id, data) = (text().into(), text().into());
+        let (stream, event, last) = (text(), Event { id, data }, false);
+        let record = Record {
+            secret,
+            stream,
+            event,
+            last,
+        };
+        assert!(record.bytes() > 15_000);
+        let stream = text();
+        assert!(StreamEnd { secret, stream }.bytes() > 5_000);
+        let route = Route {
+            shard: 0,
+            index: 0,
+            generation: 0,
+        };
+        let (slot, request, after) = (SlotRef { route, secret }, text(), Some(text()));
+        let begin = Begin {
+            secret,
+            request,
+            slot,
+        };
+        assert!(begin.bytes() > 5_000);
+        let attach = Attach {
+            secret,
+            after,
+            slot,
+        };
+        assert!(attach.bytes() > 5_000);
     }
 }

@@ -4,16 +4,12 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::hub::{Hub, Parcel, SlotRef};
-use crate::limits::Limits;
+use super::hub::{Hub, Parcel, Posted, SlotRef};
+use crate::limits::{Limits, STREAMS_FORGOTTEN, STREAMS_RESUMED};
 use crate::session::{Event, SessionError};
 
 /// Name of the stream that belongs to no request.
 const STANDALONE: &str = "g";
-/// Streams that are known to have ended although their last event is kept no more.
-const FORGOTTEN_MAX: usize = 64;
-/// Streams of earlier requests that a client may have come back for at once.
-const RESUMED_MAX: usize = 64;
 
 struct Kept {
     stream: Box<str>,
@@ -51,16 +47,28 @@ impl Streams {
     }
 
     /// Keeps an event, and passes it on if the client has come back for its stream.
+    // [mcp:http-one-stream]
     pub(super) fn record(&mut self, hub: &Hub, stream: &str, event: Event, last: bool) {
         let reader = self.resumed.iter().find(|(name, _)| **name == *stream);
-        if let Some(&(_, slot)) = reader {
-            hub.post(slot, Parcel::Event(event.clone()));
-            if last {
-                hub.post(slot, Parcel::End);
-                self.resumed.retain(|(_, it)| !it.is(&slot));
-            }
+        if let Some(&(_, slot)) = reader
+            && (!pass_on(hub, slot, &event) || last)
+        {
+            hub.tell(slot, Parcel::End);
+            self.resumed.retain(|(_, it)| !it.is(&slot));
         }
         self.keep(stream, event, last);
+    }
+
+    /// The stream `stream` has ended without a last event.
+    pub(super) fn ended(&mut self, hub: &Hub, stream: &str) {
+        if let Some(reader) = self.reader(stream) {
+            hub.tell(reader, Parcel::End);
+        }
+        let mut latest_first = self.kept.iter_mut().rev();
+        match latest_first.find(|it| *it.stream == *stream) {
+            Some(latest) => latest.last = true,
+            None => self.forget(stream.into()),
+        }
     }
 
     /// Sends a notification that belongs to no request.
@@ -79,12 +87,30 @@ impl Streams {
             id: format!("{STANDALONE}-{}", self.latest),
             data: message,
         };
-        if let Some(slot) = self.standalone {
-            hub.post(slot, Parcel::Event(event.clone()));
+        if let Some(slot) = self.standalone
+            && !pass_on(hub, slot, &event)
+        {
+            hub.tell(slot, Parcel::End);
+            self.standalone = None;
         }
         self.keep(STANDALONE, event, false);
     }
 
+    /// Takes out who reads the stream `stream` of an earlier request.
+    fn reader(&mut self, stream: &str) -> Option<SlotRef> {
+        let at = self.resumed.iter().position(|it| *it.0 == *stream)?;
+        Some(self.resumed.swap_remove(at).1)
+    }
+
+    /// Keeps of a stream that it has ended.
+    fn forget(&mut self, stream: Box<str>) {
+        self.forgotten.push_back(stream);
+        if self.forgotten.len() > STREAMS_FORGOTTEN {
+            self.forgotten.pop_front();
+        }
+    }
+
+    // [mcp:http-event-id]
     fn keep(&mut self, stream: &str, event: Event, last: bool) {
         let Some((_, number)) = place(&event.id) else {
             return;
@@ -102,15 +128,14 @@ impl Streams {
             };
             self.kept_bytes -= oldest.event.data.len();
             if oldest.last {
-                self.forgotten.push_back(oldest.stream);
-                self.forgotten
-                    .drain(..self.forgotten.len().saturating_sub(FORGOTTEN_MAX));
+                self.forget(oldest.stream);
             }
         }
     }
 
     /// Lets `slot` read on after the event `after`, or read the stream that belongs to no request.
     /// A client that comes back for that one takes it from a connection that it has given up.
+    // [mcp:http-replay] [mcp:http-get-responses]
     pub(super) fn attach(
         &mut self,
         hub: &Hub,
@@ -124,41 +149,36 @@ impl Streams {
             }
             self.standalone = Some(slot);
             if primes {
-                let id = format!("{STANDALONE}-{}", self.latest);
-                hub.post(
-                    slot,
-                    Parcel::Event(Event {
-                        id,
-                        data: String::new(),
-                    }),
-                );
+                let (id, data) = (format!("{STANDALONE}-{}", self.latest), String::new());
+                if !pass_on(hub, slot, &Event { id, data }) {
+                    hub.tell(slot, Parcel::End);
+                    self.standalone = None;
+                }
             }
             return Ok(());
         };
-        let mut ended = self.forgotten.iter().any(|name| **name == *stream);
-        for kept in self.kept.iter().filter(|it| *it.stream == *stream) {
-            if kept.number > number {
-                hub.post(slot, Parcel::Event(kept.event.clone()));
-            }
-            ended |= kept.last;
+        // A client that comes back has lost the connection of the time before.
+        let earlier = match stream {
+            STANDALONE => self.standalone.take(),
+            _ => self.reader(stream),
+        };
+        if let Some(earlier) = earlier {
+            hub.tell(earlier, Parcel::End);
         }
-        if stream == STANDALONE {
-            if let Some(earlier) = self.standalone.replace(slot) {
-                hub.post(earlier, Parcel::End);
-            }
-        } else if ended {
-            hub.post(slot, Parcel::End);
-        } else {
-            // A client that comes back once more has lost the connection of the time before.
-            let earlier = self.resumed.iter().position(|(name, _)| **name == *stream);
-            if let Some(at) = earlier {
-                let (_, earlier) = self.resumed.swap_remove(at);
-                hub.post(earlier, Parcel::End);
-            }
-            if self.resumed.len() >= RESUMED_MAX {
-                return Err(SessionError::Conflict);
-            }
+        let of_stream = |it: &&Kept| *it.stream == *stream;
+        let mut missed = self.kept.iter().filter(of_stream);
+        let mut ended =
+            self.forgotten.iter().any(|name| **name == *stream) || missed.clone().any(|it| it.last);
+        // What finds no room on its way is come back for.
+        ended |= !missed.all(|it| it.number <= number || pass_on(hub, slot, &it.event));
+        if ended {
+            hub.tell(slot, Parcel::End);
+        } else if stream == STANDALONE {
+            self.standalone = Some(slot);
+        } else if self.resumed.len() < STREAMS_RESUMED {
             self.resumed.push((stream.into(), slot));
+        } else {
+            return Err(SessionError::Conflict);
         }
         Ok(())
     }
@@ -173,9 +193,15 @@ impl Streams {
     pub(super) fn end(&mut self, hub: &Hub) {
         let resumed = self.resumed.drain(..).map(|(_, slot)| slot);
         for slot in resumed.chain(self.standalone.take()) {
-            hub.post(slot, Parcel::End);
+            hub.tell(slot, Parcel::End);
         }
     }
+}
+
+/// Passes an event on to a reader; false when it does not get there. Then nothing may come behind
+/// it: the reader must end, and its client comes back for what is kept.
+fn pass_on(hub: &Hub, reader: SlotRef, event: &Event) -> bool {
+    hub.post(reader, Parcel::Event(event.clone())) == Posted::Sent
 }
 
 /// Stream and number of the event called `id`.

@@ -17,27 +17,21 @@ use serde_json::{Map, Value, json};
 
 use super::hub::{Hub, SlotRef};
 use super::id::{IdCodec, Route, Secret};
-use super::link::tell;
+use super::tell::tell;
 use super::watch::{self, Watched, Watchers};
-use crate::limits::Limits;
+use crate::counters::{Counters, bump};
+use crate::limits::{
+    HANDLE_ANSWER_MS, Limits, TASK_MESSAGE_BYTES, TASK_MESSAGES, TASK_POLL_MS, TASK_TTL_MIN_MS,
+};
 use crate::mcp::work::Made;
 use crate::mcp::{COMPLETE, Era};
 use crate::rfc3339::Rfc3339;
 use crate::rpc::RpcError;
 use crate::talk::{Standing, Talk};
-use crate::task::{Begun, Job, TaskError, TaskFeed, TaskNews, Tasks, Want, Watching};
+use crate::task::{Begun, Holder, Job, TaskError, TaskFeed, TaskNews, Tasks, Want, Watching};
 use crate::tool::{LocalBoxFuture, Members, ToolResult};
 
-/// Messages that may wait for one task.
-const MAILBOX: u32 = 64;
-/// Bytes of them: several answers as large as a body may be.
-const MAILBOX_BYTES: u32 = 16 << 20;
-/// How long a task may take to say how it stands.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// How often a client is advised to ask.
-const POLL_MS: u64 = 500;
-/// Shortest time that a task is remembered, whatever its client wants.
-const TTL_MIN_MS: u64 = 1000;
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(HANDLE_ANSWER_MS);
 
 /// How a task stands.
 enum Status {
@@ -54,8 +48,8 @@ struct Shared {
     created: String,
     updated: RefCell<String>,
     ttl_ms: u64,
-    /// Whether it belongs to a session: a task of the legacy era.
-    owned: bool,
+    /// Whether it belongs to a session.
+    legacy: bool,
     status: RefCell<Status>,
     /// The status that was told last, and the questions that were open then.
     told: RefCell<(&'static str, Vec<String>)>,
@@ -106,7 +100,7 @@ impl Shared {
     /// Tells of what has changed since the last look.
     fn look(&self) {
         let open = self.talk.open_questions();
-        if self.owned && self.works() && !open.is_empty() {
+        if self.legacy && self.works() && !open.is_empty() {
             let wanted = self.talk.wanted().into_iter();
             let questions = wanted.map(|(id, question)| (id, question.to_string()));
             self.watchers.pass_on(questions);
@@ -118,7 +112,7 @@ impl Shared {
         }
         *self.updated.borrow_mut() = now();
         let members = self.members();
-        if !self.owned {
+        if !self.legacy {
             let stands = || TaskNews::Stands(members.clone());
             self.watchers.tell_all(stands);
         } else if before.0 != now_told.0
@@ -137,7 +131,7 @@ impl Shared {
             return Err(TaskError::Watched);
         }
         match self.end() {
-            _ if !self.owned => {
+            _ if !self.legacy => {
                 let stands = TaskNews::Stands(self.members());
                 self.watchers.tell(slot, stands);
             }
@@ -150,9 +144,9 @@ impl Shared {
     /// What the call has made, once it has; in the legacy era a request waits for it.
     fn end(&self) -> Option<Result<String, RpcError>> {
         match &*self.status.borrow() {
-            Status::Completed(result) if self.owned => Some(Ok(result.to_string())),
-            Status::Failed(error) if self.owned => Some(Err(error.clone())),
-            Status::Cancelled if self.owned => {
+            Status::Completed(result) if self.legacy => Some(Ok(result.to_string())),
+            Status::Failed(error) if self.legacy => Some(Err(error.clone())),
+            Status::Cancelled if self.legacy => {
                 Some(Err(RpcError::failed("the task was cancelled")))
             }
             _ => None,
@@ -164,7 +158,7 @@ impl Shared {
             Status::Working if self.talk.asks() => "input_required",
             Status::Working => "working",
             // The legacy era calls a tool that failed a task that failed.
-            Status::Completed(result) if self.owned && result["isError"] == true => "failed",
+            Status::Completed(result) if self.legacy && result["isError"] == true => "failed",
             Status::Completed(_) => "completed",
             Status::Failed(_) => "failed",
             Status::Cancelled => "cancelled",
@@ -173,20 +167,20 @@ impl Shared {
 
     /// The members of the task, its object left open.
     fn members(&self) -> String {
-        let [ttl, poll] = match self.owned {
+        let [ttl, poll] = match self.legacy {
             true => ["ttl", "pollInterval"],
             false => ["ttlMs", "pollIntervalMs"],
         };
         let mut task = json!({
             "taskId": *self.id.borrow(), "status": self.status_name(), "createdAt": self.created,
-            "lastUpdatedAt": *self.updated.borrow(), ttl: self.ttl_ms, poll: POLL_MS,
+            "lastUpdatedAt": *self.updated.borrow(), ttl: self.ttl_ms, poll: TASK_POLL_MS,
         });
         match &*self.status.borrow() {
-            Status::Failed(error) if self.owned => {
+            Status::Failed(error) if self.legacy => {
                 task["statusMessage"] = error.message.clone().into();
             }
             // The rest is what the extension has come to show with the status.
-            _ if self.owned => {}
+            _ if self.legacy => {}
             Status::Working if self.talk.asks() => {
                 task["inputRequests"] = self.talk.wanted().into();
             }
@@ -208,8 +202,7 @@ fn now() -> String {
 #[derive(Clone)]
 pub(super) struct Key {
     secret: Secret,
-    /// The legacy session that asks. Whoever has come this far has shown that it is its own.
-    owner: Option<Box<str>>,
+    holder: Holder,
 }
 
 pub(super) struct Task {
@@ -254,7 +247,7 @@ impl Message for Ask {
             TaskWant::Of(Want::Update(answers)) => answers.len(),
             _ => 0,
         };
-        size_of::<Self>() + owned + self.key.owner.as_ref().map_or(0, |owner| owner.len())
+        size_of::<Self>() + owned + self.key.holder.session.as_ref().map_or(0, |it| it.len())
     }
 }
 
@@ -290,8 +283,8 @@ impl Actor for Task {
 
 impl Handler<Ask> for Task {
     fn handle(&mut self, ask: Ask, _: &mut Context<'_, Self>) -> Result<String, TaskError> {
-        let Key { secret, owner } = ask.key;
-        if !self.key.secret.matches(secret) || self.key.owner != owner {
+        let Key { secret, holder } = ask.key;
+        if !self.key.secret.matches(secret) || self.key.holder != holder {
             return Err(TaskError::Unknown);
         }
         let shared = &self.shared;
@@ -305,10 +298,10 @@ impl Handler<Ask> for Task {
                 }
                 Ok(String::new())
             }
-            TaskWant::Of(Want::Cancel) if shared.owned && !shared.works() => Err(TaskError::Ended),
+            TaskWant::Of(Want::Cancel) if shared.legacy && !shared.works() => Err(TaskError::Ended),
             TaskWant::Of(Want::Cancel) => {
                 shared.cancel();
-                Ok(match shared.owned {
+                Ok(match shared.legacy {
                     true => shared.members(),
                     false => String::new(),
                 })
@@ -328,7 +321,7 @@ impl Handler<Unwatch> for Task {
 impl Handler<Expire> for Task {
     fn handle(&mut self, _: Expire, context: &mut Context<'_, Self>) {
         self.shared.cancel();
-        if let (true, Some(link)) = (self.shared.owned, self.shared.talk.link()) {
+        if let (true, Some(link)) = (self.shared.legacy, self.shared.talk.link()) {
             link.forget_task(&self.shared.id.borrow());
         }
         context.stop();
@@ -372,13 +365,20 @@ pub(crate) struct ShardTasks {
     watchers_max: usize,
     ttl_ms: u64,
     output_bytes: usize,
+    counters: Arc<Counters>,
 }
 
 impl ShardTasks {
-    pub(crate) fn new(codec: Arc<IdCodec>, hub: Rc<Hub>, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        codec: Arc<IdCodec>,
+        hub: Rc<Hub>,
+        limits: &Limits,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             codec,
             hub,
+            counters,
             taken: Rc::default(),
             tasks_max: limits.tasks_per_shard,
             bytes_max: limits.task_bytes_per_shard,
@@ -395,8 +395,8 @@ impl ShardTasks {
             id: RefCell::default(),
             updated: RefCell::new(created.clone()),
             created,
-            ttl_ms: ttl_ms.clamp(TTL_MIN_MS, self.ttl_ms),
-            owned: job.owner.is_some(),
+            ttl_ms: ttl_ms.clamp(TASK_TTL_MIN_MS, self.ttl_ms),
+            legacy: job.session.is_some(),
             status: RefCell::new(Status::Working),
             told: RefCell::new(("working", Vec::new())),
             watchers: Watchers::new(self.hub.clone(), self.watchers_max),
@@ -407,15 +407,15 @@ impl ShardTasks {
         })
     }
 
-    fn find(&self, owner: Option<&str>, id: &str) -> Result<(Address<Task>, Key), TaskError> {
+    fn find(&self, holder: Holder, id: &str) -> Result<(Address<Task>, Key), TaskError> {
         let (route, secret) = self.codec.decode(id).ok_or(TaskError::Unknown)?;
-        let owner = owner.map(Into::into);
         let task = at(route).ok_or(TaskError::Busy)?;
-        Ok((task, Key { secret, owner }))
+        Ok((task, Key { secret, holder }))
     }
 }
 
 impl Tasks for ShardTasks {
+    // [mcp:state-by-handle]
     fn begin(&self, job: Job) -> Result<Begun, Job> {
         let Taken { tasks, bytes } = &*self.taken;
         let room = tasks.get() < self.tasks_max && bytes.get() < self.bytes_max;
@@ -424,15 +424,18 @@ impl Tasks for ShardTasks {
         };
         let shared = self.share(&job);
         self.taken.tasks.set(self.taken.tasks.get() + 1);
-        let owner = job.owner.clone();
+        let holder = Holder {
+            session: job.session.clone(),
+            owner: job.talk.owner(),
+        };
         let task = Task {
-            key: Key { secret, owner },
+            key: Key { secret, holder },
             shared: shared.clone(),
             _seat: Seat(self.taken.clone()),
         };
         let options = SpawnOptions {
-            capacity: MAILBOX,
-            bytes: MAILBOX_BYTES,
+            capacity: TASK_MESSAGES,
+            bytes: TASK_MESSAGE_BYTES,
             ..SpawnOptions::default()
         };
         let Ok(address) = spawn_actor(options, task) else {
@@ -448,7 +451,8 @@ impl Tasks for ShardTasks {
         shared.id.replace(id.clone());
         job.talk.name_task(&id);
         let members = shared.members();
-        if spawn_local(go_on(job, shared.clone(), self.output_bytes)).is_err() {
+        let (counters, output_bytes) = (self.counters.clone(), self.output_bytes);
+        if spawn_local(go_on(job, shared.clone(), output_bytes, counters)).is_err() {
             // The shard is full, or ends: what was promised is told as it is.
             shared.settle(Status::Failed(RpcError::internal()));
         }
@@ -457,18 +461,18 @@ impl Tasks for ShardTasks {
 
     fn ask(
         &self,
-        owner: Option<&str>,
+        holder: Holder,
         id: &str,
         want: Want,
     ) -> LocalBoxFuture<'static, Result<String, TaskError>> {
-        match self.find(owner, id) {
+        match self.find(holder, id) {
             Ok((task, key)) => watch::ask(task, key, TaskWant::Of(want)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
-    fn watch(&self, owner: Option<&str>, id: &str) -> Watching {
-        let (found, slot) = (self.find(owner, id), self.hub.slot());
+    fn watch(&self, holder: Holder, id: &str) -> Watching {
+        let (found, slot) = (self.find(holder, id), self.hub.slot());
         Box::pin(async move {
             let ((task, key), slot) = (found?, slot.ok_or(TaskError::Busy)?);
             // Made before the answer: one that comes too late ends the watch as well.
@@ -480,7 +484,7 @@ impl Tasks for ShardTasks {
 }
 
 /// Runs the call of a task to its end, or until the task is cancelled.
-async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
+async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize, counters: Arc<Counters>) {
     let Job {
         name,
         mut future,
@@ -499,7 +503,9 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
         *shared.call.borrow_mut() = Some(cx.waker().clone());
         talk.note_asker(cx.waker());
         match catch(|| future.as_mut().poll(cx)) {
-            Ok(Poll::Ready(made)) => Poll::Ready(Some(ended(&name, made, era, output_bytes))),
+            Ok(Poll::Ready(made)) => {
+                Poll::Ready(Some(ended(&name, made, era, output_bytes, &counters)))
+            }
             Ok(Poll::Pending) => match talk.standing() {
                 Standing::Failed(error) => Poll::Ready(Some(Status::Failed(error))),
                 Standing::Asks | Standing::Waits => {
@@ -507,7 +513,7 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
                     Poll::Pending
                 }
             },
-            Err(caught) => Poll::Ready(Some(panicked(&name, &caught))),
+            Err(caught) => Poll::Ready(Some(panicked(&name, &caught, &counters))),
         }
     })
     .await;
@@ -515,14 +521,16 @@ async fn go_on(job: Job, shared: Rc<Shared>, output_bytes: usize) {
         shared.settle(status);
     }
     // What the handler holds may panic when it is dropped, too; its task has ended all the same.
-    let _ = catch(move || drop(future));
+    if let Err(caught) = catch(move || drop(future)) {
+        panicked(&name, &caught, &counters);
+    }
 }
 
-fn ended(name: &str, made: Made, era: Era, output_bytes: usize) -> Status {
+fn ended(name: &str, made: Made, era: Era, output_bytes: usize, counters: &Counters) -> Status {
     let Members { json, meta } = match made {
         Made::Members(members) => members,
         Made::Refused(error) => return Status::Failed(error),
-        Made::Panicked(caught) => return panicked(name, &caught),
+        Made::Panicked(caught) => return panicked(name, &caught, counters),
     };
     let found = json.len() + meta.len();
     let mut text = match found > output_bytes {
@@ -545,7 +553,8 @@ fn ended(name: &str, made: Made, era: Era, output_bytes: usize) -> Status {
 }
 
 /// The cause stays in the log, as that of a call does.
-fn panicked(name: &str, caught: &Caught) -> Status {
+fn panicked(name: &str, caught: &Caught, counters: &Counters) -> Status {
+    bump(&counters.tool_panic);
     let Caught { message, place, .. } = caught;
     tracing::error!(name, %message, %place, "task panicked");
     Status::Failed(RpcError::internal())

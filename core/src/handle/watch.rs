@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use ninefold_runtime::{Address, CallError};
 
-use super::hub::{Hub, Parcel, Slot, SlotRef};
-use super::link::tell;
+use super::hub::{Hub, Parcel, Posted, Slot, SlotRef};
 use super::task::{ANSWER_WITHIN, Ask, Key, Task, TaskWant, Unwatch};
+use super::tell::tell;
 use crate::task::{TaskError, TaskFeed, TaskNews};
 use crate::tool::LocalBoxFuture;
 
@@ -59,9 +59,11 @@ impl Watchers {
         slots.retain(|it| !it.is(&slot));
     }
 
-    /// Tells one of them.
+    /// Tells one of them; who has missed something is told so, and asks again.
     pub(super) fn tell(&self, slot: SlotRef, news: TaskNews) {
-        self.hub.post(slot, Parcel::Task(news));
+        if self.hub.post(slot, Parcel::Task(news)) == Posted::NoRoom {
+            self.hub.tell(slot, Parcel::End);
+        }
     }
 
     /// Tells all of them.
@@ -143,7 +145,7 @@ impl TaskFeed for Watched {
             match ready!(self.slot.poll(cx)) {
                 Parcel::Task(news) => return Poll::Ready(Some(news)),
                 Parcel::End => self.again = Some(self.begin()),
-                Parcel::Reply(_) | Parcel::Event(_) | Parcel::Cancel => {}
+                Parcel::Reply(..) | Parcel::Event(_) | Parcel::Message(_) | Parcel::Cancel => {}
             }
         }
     }

@@ -11,6 +11,7 @@ use super::listen::Listening;
 use super::rounds::{self, Digest};
 use super::work::Work;
 use super::{Capabilities, Era, call, complete, prompts, resources};
+use crate::auth::Identity;
 use crate::catalog::Listed;
 use crate::context::{Context, Level};
 use crate::rpc::{Id, Params, RpcError, Value, write};
@@ -30,9 +31,11 @@ pub(crate) struct Asker<'a> {
     /// The headers beside a modern request, on transports that have headers.
     pub(crate) mirror: Option<Mirror<'a>>,
     /// The id of a legacy session that knows tasks.
-    pub(crate) owner: Option<&'a str>,
+    pub(crate) session: Option<&'a str>,
     /// Makes the way back to the session of a legacy request.
     pub(crate) link: &'a dyn Fn() -> Option<Rc<dyn SessionLink>>,
+    /// Who asks, where that has to be said.
+    pub(crate) identity: Option<&'a Rc<Identity>>,
 }
 
 /// What became of a request.
@@ -48,6 +51,7 @@ pub(crate) enum Flow {
 }
 
 /// Answers a request of a method that both eras have.
+// [mcp:mrtr-methods]
 pub(crate) fn answer(
     service: &Service,
     asker: &Asker<'_>,
@@ -145,7 +149,8 @@ impl<'a, 'v> Opener<'a, 'v> {
 
     /// The digest of the call.
     pub(crate) fn digest(&self) -> Digest {
-        rounds::digest(self.method, self.params)
+        let owner = self.asker.identity.map(|it| it.owner());
+        rounds::digest(owner, self.method, self.params)
     }
 
     /// The parameters of the call.
@@ -167,6 +172,7 @@ impl<'a, 'v> Opener<'a, 'v> {
                 log_level,
                 meta,
                 link,
+                identity,
                 ..
             } = *self.asker;
             let token = match meta.and_then(|meta| meta.get("progressToken")) {
@@ -184,6 +190,7 @@ impl<'a, 'v> Opener<'a, 'v> {
                 log_level,
                 token,
                 link: link(),
+                identity: identity.cloned(),
                 answers: self.answers.take(),
             };
             Talk::new(opening, self.service.server().limits())

@@ -10,10 +10,11 @@ use serde_json::{Map, Value as Json, json};
 
 use super::work;
 use super::{Capabilities, META_SUBSCRIPTION};
+use crate::auth::Owner;
 use crate::changes::{List, News};
 use crate::rpc::{Id, RpcError, Value};
 use crate::service::Service;
-use crate::task::{TaskFeed, TaskNews, Watching};
+use crate::task::{Holder, TaskFeed, TaskNews, Watching};
 
 /// The subscriptions of one stream, as the shard's news reach them.
 pub(crate) struct Listener {
@@ -28,6 +29,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Takes from `news` what this stream asked for.
+    // [mcp:listen-asked]
     pub(crate) fn hear(&self, news: &News) {
         let lists = news.lists & self.lists;
         let mut updated = self.updated.borrow_mut();
@@ -67,7 +69,7 @@ impl Tasks {
     /// Reads the ids of tasks that are wanted, and asks for them.
     fn read(
         service: &Service,
-        client: Capabilities,
+        (client, owner): (Capabilities, Option<Owner>),
         wanted: Option<Value<'_>>,
     ) -> Result<Option<Self>, RpcError> {
         let limit = service.server().limits().subscription_count;
@@ -87,7 +89,7 @@ impl Tasks {
             if let Some(tasks) = service.tasks()
                 && !opening.iter().any(|(known, _)| known == id)
             {
-                opening.push((id.to_owned(), tasks.watch(None, id)));
+                opening.push((id.to_owned(), tasks.watch(Holder::modern(owner), id)));
             }
         }
         let feeds = Vec::new();
@@ -127,10 +129,10 @@ impl Tasks {
     }
 }
 
-/// Reads `params` and begins to listen.
+/// Reads `params` and begins to listen, for a client and its subject.
 pub(crate) fn listen(
     service: &Service,
-    client: Capabilities,
+    client: (Capabilities, Option<Owner>),
     id: Id<'_>,
     params: Value<'_>,
 ) -> Result<Listening, RpcError> {
@@ -212,6 +214,7 @@ fn uris(service: &Service, wanted: Option<Value<'_>>) -> Result<Option<Vec<Arc<s
 
 impl Listening {
     /// The next message, if there is one; otherwise remembers who is to be woken.
+    // [mcp:listen-ack]
     pub(crate) fn next(&mut self, cx: &mut Context<'_>) -> Option<String> {
         if !self.acknowledged {
             if let Some(Json::Array(watched)) = self.honoured.get_mut("taskIds")
@@ -244,9 +247,15 @@ impl Listening {
         None
     }
 
+    // [mcp:subscription-id]
     fn notification(&self, method: &str, mut params: Json) -> String {
         params["_meta"] = json!({META_SUBSCRIPTION: self.id});
         json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
+    }
+
+    /// The id of the request, as JSON.
+    pub(crate) fn id(&self) -> String {
+        self.id.to_string()
     }
 
     /// The answer, when it is the server that ends the stream.

@@ -41,6 +41,7 @@ impl Stamp {
     }
 
     /// Closes a result object that clients may cache for long, whoever they are.
+    // [mcp:cache-hints] [mcp:cache-pages]
     pub(crate) fn close_cacheable(&self, era: Era, out: &mut Vec<u8>) {
         if era == Era::Modern {
             let caching = [r#","ttlMs":"#, LIST_TTL_MS, r#","cacheScope":"public""#].concat();
@@ -80,6 +81,7 @@ impl Stamp {
         format!(r#"{{{COMPLETE},"_meta":{{"{META_SUBSCRIPTION}":{id},"{META_SERVER}":{info}}}}}"#)
     }
 
+    // [mcp:result-type]
     fn close_as(&self, era: Era, result_type: &str, meta: &[u8], out: &mut Vec<u8>) {
         if era == Era::Modern {
             out.extend_from_slice(br#","resultType":""#);

@@ -12,7 +12,7 @@ use super::work::{Kind, Made, Work};
 use crate::rpc::{Code, Id, Params, RpcError, Value};
 use crate::service::Service;
 use crate::session::SessionLink;
-use crate::task::{Job, RELATED, TaskNews, Tasks, Want};
+use crate::task::{Holder, Job, RELATED, TaskNews, Tasks, Want};
 use crate::tool::{LocalBoxFuture, TaskSupport};
 
 /// How a call is to be made a task.
@@ -30,7 +30,7 @@ pub(super) fn wish(
     support: TaskSupport,
     params: Value<'_>,
 ) -> Result<Option<Wish>, RpcError> {
-    if asker.owner.is_none() || service.tasks().is_none() {
+    if asker.session.is_none() || service.tasks().is_none() {
         return Ok(None);
     }
     let refuse = |how: &str| {
@@ -67,7 +67,7 @@ fn millis(ttl: Value<'_>) -> Option<u64> {
 struct Home {
     tasks: Rc<dyn Tasks>,
     link: Rc<dyn SessionLink>,
-    owner: Box<str>,
+    holder: Holder,
 }
 
 impl Home {
@@ -75,13 +75,16 @@ impl Home {
         Some(Self {
             tasks: service.tasks()?,
             link: (asker.link)()?,
-            owner: asker.owner?.into(),
+            holder: Holder {
+                session: Some(asker.session?.into()),
+                owner: asker.identity.map(|it| it.owner()),
+            },
         })
     }
 
     /// The members of what the task `id` answers.
     async fn ask(&self, id: &str, want: Want) -> Result<String, RpcError> {
-        Ok(self.tasks.ask(Some(&self.owner), id, want).await?)
+        Ok(self.tasks.ask(self.holder.clone(), id, want).await?)
     }
 }
 
@@ -100,7 +103,7 @@ pub(super) fn begin(
         name: name.into(),
         future,
         talk: opener.talk().clone(),
-        owner: Some(home.owner.clone()),
+        session: home.holder.session.clone(),
         ttl_ms: wish.ttl_ms,
     };
     let begun = home.tasks.begin(job).map_err(|job| {
@@ -225,7 +228,7 @@ async fn list(home: Home) -> Result<String, RpcError> {
     // All are asked before the first answers.
     let asked: Vec<_> = ids
         .iter()
-        .map(|id| home.tasks.ask(Some(&home.owner), id, Want::Get))
+        .map(|id| home.tasks.ask(home.holder.clone(), id, Want::Get))
         .collect();
     let mut tasks = Vec::with_capacity(asked.len());
     for answer in asked {
@@ -237,7 +240,7 @@ async fn list(home: Home) -> Result<String, RpcError> {
 
 /// Waits for the result of a task; meanwhile its questions go out with this answer.
 async fn result(home: Home, task: String, pass_on: impl Fn(String)) -> Result<String, RpcError> {
-    let mut feed = home.tasks.watch(Some(&home.owner), &task).await?;
+    let mut feed = home.tasks.watch(home.holder.clone(), &task).await?;
     loop {
         match poll_fn(|cx| feed.poll_news(cx)).await {
             Some(TaskNews::Stands(_)) => {}

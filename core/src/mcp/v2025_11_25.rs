@@ -4,16 +4,15 @@ use std::rc::Rc;
 
 use super::dispatch::{self, Asker, Flow, bad_level};
 use super::{Capabilities, Era, Version, tasks, work};
+use crate::auth::{Identity, Owner};
 use crate::context::Level;
+use crate::limits::{CLIENT_NAME_BYTES, Limits};
 use crate::rpc::{Id, Params, Response, RpcError, Value, write};
 use crate::service::Service;
 use crate::session::{Change, Reply, SessionFacts, SessionLink, SessionView};
 
-/// Longest client name that a session remembers.
-const CLIENT_NAME_BYTES: usize = 128;
-
-/// Reads `initialize`: what was negotiated, and with whom.
-pub(crate) fn hello(params: Value<'_>) -> Result<SessionFacts, RpcError> {
+/// Reads `initialize` of `owner`: what was negotiated, and with whom.
+pub(crate) fn hello(params: Value<'_>, owner: Option<Owner>) -> Result<SessionFacts, RpcError> {
     let refuse = |what: &'static str| Err(RpcError::invalid_params(what));
     let members = params.pick(["protocolVersion", "capabilities", "clientInfo"]);
     let Ok([version, capabilities, client]) = members else {
@@ -34,10 +33,12 @@ pub(crate) fn hello(params: Value<'_>) -> Result<SessionFacts, RpcError> {
         version: Version::negotiate(requested),
         client,
         capabilities: Capabilities::read(capabilities),
+        owner,
     })
 }
 
 /// Writes the answer to `initialize`.
+// [mcp:init-answer]
 pub(crate) fn welcome(service: &Service, id: Id<'_>, version: Version, out: &mut Vec<u8>) {
     write::open_result(out, id);
     out.extend_from_slice(br#"{"protocolVersion":"#);
@@ -53,8 +54,8 @@ pub(crate) fn answer(
     service: &Service,
     (session_id, session): (&str, SessionView),
     link: &dyn Fn() -> Option<Rc<dyn SessionLink>>,
-    id: Id<'_>,
-    request: Params<'_>,
+    identity: Option<&Rc<Identity>>,
+    (id, request): (Id<'_>, Params<'_>),
     out: &mut Vec<u8>,
 ) -> Result<Flow, RpcError> {
     if request.method == "ping" {
@@ -67,8 +68,9 @@ pub(crate) fn answer(
         log_level: Some(session.log_level),
         meta: request.meta,
         mirror: None,
-        owner: (session.version >= Version::V2025_11_25).then_some(session_id),
+        session: (session.version >= Version::V2025_11_25).then_some(session_id),
         link,
+        identity,
     };
     if let Some(flow) = tasks::answer(service, &asker, id, request) {
         return flow;
@@ -77,6 +79,7 @@ pub(crate) fn answer(
 }
 
 /// Writes an answer that says nothing but yes.
+// [mcp:ping]
 pub(crate) fn agree(id: Id<'_>, out: &mut Vec<u8>) {
     write::open_result(out, id);
     out.extend_from_slice(b"{}}");
@@ -110,11 +113,15 @@ pub(crate) fn change(service: &Service, request: Params<'_>) -> Result<Option<Ch
 }
 
 /// What a notification changes of its session; others are taken and have no effect.
-pub(crate) fn noted(note: Params<'_>) -> Option<Change> {
+pub(crate) fn noted(note: Params<'_>, limits: &Limits) -> Option<Change> {
     match note.method {
         "notifications/initialized" => Some(Change::Initialized),
         "notifications/cancelled" => {
             let id = Id::read(note.params.get("requestId")?)?;
+            // No request with a longer id is under way.
+            if id.bytes() > limits.id_bytes {
+                return None;
+            }
             Some(Change::Cancel(work::json(id).into()))
         }
         _ => None,
@@ -146,4 +153,31 @@ pub(crate) fn reply(response: Response<'_>) -> Option<(&str, Reply)> {
         },
     };
     Some((request, reply))
+}
+
+#[cfg(test)]
+mod tests {
+    use bumpalo::Bump;
+
+    use super::*;
+    use crate::rpc::{JsonParser, Message};
+
+    #[test]
+    fn an_id_that_no_request_can_have_cancels_nothing() {
+        let limits = Limits {
+            id_bytes: 64,
+            ..Limits::default()
+        };
+        for (bytes, cancels) in [(64, true), (65, false)] {
+            let id = "x".repeat(bytes);
+            let note = serde_json::json!({"jsonrpc": "2.0", "params": {"requestId": id},
+                "method": "notifications/cancelled"});
+            let (arena, mut body) = (Bump::new(), note.to_string().into_bytes());
+            let root = JsonParser::new(&limits).parse(&mut body, &arena).unwrap();
+            let Ok(Message::Notification(note)) = Message::read(root) else {
+                panic!("no notification");
+            };
+            assert_eq!(noted(note, &limits).is_some(), cancels);
+        }
+    }
 }

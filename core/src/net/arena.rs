@@ -4,11 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use bumpalo::Bump;
 
-/// Arenas kept for reuse; more exist only while more requests are in flight at once.
-const POOLED: usize = 64;
-/// An arena that has grown beyond this is freed, not pooled, so that one large request does not
-/// hold its memory for ever.
-const KEEP_BYTES: usize = 256 << 10;
+use crate::limits::{ARENA_KEPT_BYTES, ARENAS_KEPT};
 
 /// The arenas of one shard.
 #[derive(Default)]
@@ -29,7 +25,7 @@ impl Arenas {
         self.in_use.set(self.in_use.get() - 1);
         arena.reset();
         let mut free = self.free.borrow_mut();
-        if free.len() < POOLED && arena.allocated_bytes() <= KEEP_BYTES {
+        if free.len() < ARENAS_KEPT && arena.allocated_bytes() <= ARENA_KEPT_BYTES {
             free.push(arena);
         }
     }

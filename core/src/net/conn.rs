@@ -13,25 +13,16 @@ use ninefold_runtime::{clock, draining, is_draining, timeout, yield_now};
 use super::ShardSeat;
 use super::acceptor::until_drain;
 use super::inbox::Inbox;
+use super::pair;
+use super::peers::Place;
+use super::seat::OpenConnection;
 use crate::http::response::CONTINUE;
 use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
-use crate::limits::Limits;
+use crate::limits::{
+    LINGER_BYTES, LINGER_MS, Limits, PIPELINED_BYTES, PROBE_COUNT, PROBE_EVERY_MS,
+    SEND_BATCH_BYTES, TURN_REQUESTS,
+};
 use crate::rest::{Ended, Rest};
-
-/// Answers of pipelined requests are gathered up to this many bytes before they are sent.
-const SEND_BATCH_BYTES: usize = 64 << 10;
-/// Requests answered before other tasks of the shard get their turn.
-const REQUESTS_A_TURN: u32 = 16;
-/// How often, and how many times, a peer that says no more is tried: the first word to one that has
-/// gone is answered by a reset, and a later one then fails.
-const PROBES: u8 = 3;
-const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// A peer whose answer goes on is read until so much waits to be looked at.
-const PIPELINED_BYTES: usize = 64 << 10;
-/// After a refusal, so much of what the peer still sends is read and dropped, so that the refusal
-/// is not lost in a reset.
-const LINGER_BYTES: usize = 1 << 20;
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection ends.
 enum End {
@@ -46,8 +37,6 @@ enum End {
 enum Peer {
     /// It may send more, or go.
     There,
-    /// It has sent enough for now, or the node drains.
-    Waits,
     /// It says no more, but may read; so many probes are left to find out.
     Silent { probes: u8 },
 }
@@ -75,23 +64,27 @@ pub(super) struct Connection {
     /// When the current head or body began to be waited for.
     since_ns: u64,
     awaited: Option<bool>,
+    /// Bytes that have come since then.
+    received: usize,
+    /// Requests answered.
+    served: usize,
     counted_bytes: usize,
+    _open: OpenConnection,
+    /// Among the connections of its peer.
+    _place: Option<Place>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.seat.open.set(self.seat.open.get() - 1);
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, 0);
     }
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>) -> Self {
-        seat.open.set(seat.open.get() + 1);
+    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>, place: Option<Place>) -> Self {
         Self {
             stream,
+            _open: seat.open_connection(),
             seat,
             parser: Parser::new(),
             inbox: Inbox::default(),
@@ -99,7 +92,10 @@ impl Connection {
             sending: false,
             since_ns: 0,
             awaited: None,
+            received: 0,
+            served: 0,
             counted_bytes: 0,
+            _place: place,
         }
     }
 
@@ -123,7 +119,7 @@ impl Connection {
             && self.flush().await.is_ok()
         {
             self.stream.shutdown_write();
-            self.linger().await;
+            linger(&mut self.stream).await;
         } else {
             // Closing cuts off a send in flight, and an answer given is an answer owed.
             let _ = self.flush().await;
@@ -147,7 +143,7 @@ impl Connection {
             if self.out.len() > SEND_BATCH_BYTES {
                 self.send_out().await.map_err(|_| End::Closed)?;
             }
-            if answered % REQUESTS_A_TURN == 0 {
+            if answered % TURN_REQUESTS == 0 {
                 yield_now().await;
             }
         }
@@ -160,14 +156,23 @@ impl Connection {
         let seat = &*self.seat;
         let arena = seat.arenas.take();
         let (close, rest) = {
-            let (head, body) = frame.split(self.inbox.bytes());
-            let respond = seat
-                .service
-                .respond(&head, body, &arena, &seat.sessions, &mut self.out);
-            // The state of the request lives in its arena, so that the connection's own state
-            // stays small while it is idle.
-            let respond = bumpalo::boxed::Box::pin_in(respond, &arena);
-            let outcome = respond.await;
+            let (mut head, body) = frame.split(self.inbox.bytes());
+            self.served += 1;
+            head.keep_alive &= self.served < seat.service.server().limits().requests_per_connection;
+            let old = match seat.pairs {
+                true => pair::respond(&self.seat, &head, body, &mut self.out),
+                false => None,
+            };
+            let outcome = match old {
+                Some(outcome) => outcome,
+                None => {
+                    let (sessions, out) = (&seat.sessions, &mut self.out);
+                    let respond = seat.service.respond(&head, body, &arena, sessions, out);
+                    // The state of the request lives in its arena, so that the connection's own
+                    // state stays small while it is idle.
+                    bumpalo::boxed::Box::pin_in(respond, &arena).await
+                }
+            };
             (outcome.close, outcome.rest)
         };
         let emptying = clock::cycles();
@@ -190,14 +195,14 @@ impl Connection {
     async fn finish(&mut self, mut rest: Rest) -> Result<bool, End> {
         let _under_way = self.seat.answer_under_way();
         self.settle();
-        let mut peer = Peer::There;
+        let (mut peer, mut drained) = (Peer::There, false);
         loop {
             if let Err(_gone) = self.send_out().await {
                 return Err(self.abandoned(rest));
             }
             self.out = send_buffer();
             let quiet = self.quiet_for(peer);
-            let step = self.step(&mut rest, peer);
+            let step = self.step(&mut rest, peer, drained);
             let step = timeout(quiet, step).await.unwrap_or(Step::Quiet);
             match step {
                 Step::Said => {}
@@ -225,13 +230,17 @@ impl Connection {
                     }
                 }
                 // Who says no more may still read; that is found out by saying something.
-                Step::Received(Ok(None)) => peer = Peer::Silent { probes: PROBES },
+                Step::Received(Ok(None)) => {
+                    peer = Peer::Silent {
+                        probes: PROBE_COUNT,
+                    }
+                }
                 Step::Received(Err(_)) => return Err(self.abandoned(rest)),
                 Step::Drains => {
                     if rest.drain(&self.seat.service, &mut self.out) {
                         return Err(End::LastWord);
                     }
-                    peer = Peer::Waits;
+                    drained = true;
                 }
             }
         }
@@ -240,7 +249,7 @@ impl Connection {
     /// How long an answer that goes on may be without a word.
     fn quiet_for(&self, peer: Peer) -> Duration {
         match peer {
-            Peer::Silent { probes: 1.. } => PROBE_EVERY,
+            Peer::Silent { probes: 1.. } => Duration::from_millis(PROBE_EVERY_MS),
             _ => Duration::from_millis(self.limits().stream_keep_alive_ms),
         }
     }
@@ -254,7 +263,7 @@ impl Connection {
     }
 
     /// What happens next while an answer goes on.
-    async fn step(&mut self, rest: &mut Rest, peer: Peer) -> Step {
+    async fn step(&mut self, rest: &mut Rest, peer: Peer, drained: bool) -> Step {
         let (stream, out, service) = (&mut self.stream, &mut self.out, &*self.seat.service);
         let mut receive = pin!(stream.receive());
         let mut drain = pin!(draining());
@@ -265,11 +274,14 @@ impl Connection {
             if !out.is_empty() {
                 return Poll::Ready(Step::Said);
             }
-            if peer != Peer::There {
-                return Poll::Pending;
-            }
-            if let Poll::Ready(received) = receive.as_mut().poll(cx) {
+            if peer == Peer::There
+                && let Poll::Ready(received) = receive.as_mut().poll(cx)
+            {
                 return Poll::Ready(Step::Received(received));
+            }
+            // It is told once; what then still goes on, goes on to its end.
+            if drained {
+                return Poll::Pending;
             }
             drain.as_mut().poll(cx).map(|()| Step::Drains)
         })
@@ -334,10 +346,11 @@ impl Connection {
         if self.awaited != Some(body) {
             self.awaited = Some(body);
             self.since_ns = now_ns;
+            self.received = 0;
         }
         let limits = self.seat.service.server().limits();
         let allowed_ms = if body {
-            limits.body_deadline_ms
+            body_time_ms(limits, self.received)
         } else {
             limits.header_deadline_ms
         };
@@ -349,6 +362,7 @@ impl Connection {
         let Ok(Some(buffer)) = received else {
             return Err(End::Closed);
         };
+        self.received += buffer.len();
         self.inbox.push(buffer);
         self.count_gathered();
         if self.seat.gathered.get() > self.limits().inbox_bytes_per_shard
@@ -362,9 +376,7 @@ impl Connection {
 
     fn count_gathered(&mut self) {
         let now = self.inbox.gathered_bytes();
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() + now - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, now);
         self.counted_bytes = now;
     }
 
@@ -395,19 +407,52 @@ impl Connection {
             }
         }
     }
+}
 
-    /// Reads and drops what the peer still sends, within bounds.
-    async fn linger(&mut self) {
-        let mut left = LINGER_BYTES;
-        let drain = async {
-            while let Ok(Some(buffer)) = self.stream.receive().await {
-                left = left.saturating_sub(buffer.len());
-                if left == 0 {
-                    return;
-                }
+/// How long a body may take of which `received` bytes have come: each byte buys time, up to the
+/// deadline.
+fn body_time_ms(limits: &Limits, received: usize) -> u64 {
+    let bought = (received as u64)
+        .saturating_mul(1000)
+        .checked_div(limits.body_bytes_per_s as u64);
+    // Without a rate there is nothing to buy.
+    bought.map_or(limits.body_deadline_ms, |bought| {
+        let allowed = limits.body_grace_ms.saturating_add(bought);
+        allowed.min(limits.body_deadline_ms)
+    })
+}
+
+/// Reads and drops what the peer still sends, within bounds.
+pub(super) async fn linger(stream: &mut TcpStream) {
+    let mut left = LINGER_BYTES;
+    let drain = async {
+        while let Ok(Some(buffer)) = stream.receive().await {
+            left = left.saturating_sub(buffer.len());
+            if left == 0 {
+                return;
             }
+        }
+    };
+    // However it ends, the connection is over.
+    let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_buys_time_by_its_bytes_up_to_the_deadline() {
+        let mut limits = Limits {
+            body_grace_ms: 500,
+            body_bytes_per_s: 1000,
+            body_deadline_ms: 3000,
+            ..Limits::default()
         };
-        // However it ends, the connection is over.
-        let _ = timeout(LINGER, drain).await;
+        let times = [0, 1, 100, 2500, 2501, 25_000, usize::MAX];
+        let allowed = times.map(|received| body_time_ms(&limits, received));
+        assert_eq!(allowed, [500, 501, 600, 3000, 3000, 3000, 3000]);
+        limits.body_bytes_per_s = 0;
+        assert_eq!(body_time_ms(&limits, 0), 3000);
     }
 }

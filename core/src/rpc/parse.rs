@@ -7,10 +7,7 @@ use bumpalo::Bump;
 use simd_json::{Buffers, ErrorType, Node, StaticNode, Tape};
 
 use super::Value;
-use crate::limits::Limits;
-
-/// Bodies up to this size reuse the kept buffers.
-const KEPT_BYTES: usize = 64 * 1024;
+use crate::limits::{Limits, PARSER_KEPT_BYTES};
 
 /// A body that is not one JSON document within the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +58,7 @@ impl JsonParser {
 
     /// Parses `body`, unescaping its strings in place.
     pub fn parse<'a>(&mut self, body: &'a mut [u8], arena: &'a Bump) -> Result<Value<'a>, NotJson> {
-        if body.len() > KEPT_BYTES {
+        if body.len() > PARSER_KEPT_BYTES {
             if separators(body) > self.values {
                 return Err(NotJson::Values(self.values));
             }
@@ -90,6 +87,7 @@ fn fill<'a>(
     arena: &'a Bump,
     depth: usize,
 ) -> Result<Value<'a>, NotJson> {
+    // [mcp:rpc-utf8]
     match simd_json::fill_tape(body, buffers, tape) {
         Ok(()) => Ok(Cursor {
             nodes: tape.0.iter(),
@@ -178,6 +176,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_json() {
+        // [mcp:rpc-utf8]
         for text in [
             "",
             " ",
@@ -221,7 +220,7 @@ mod tests {
     #[test]
     fn a_parser_is_reusable_after_errors_and_large_bodies() {
         let mut parser = JsonParser::new(&Limits::default());
-        let large = format!("\"{}\"", "x".repeat(KEPT_BYTES));
+        let large = format!("\"{}\"", "x".repeat(PARSER_KEPT_BYTES));
         for (text, good) in [
             ("{", false),
             ("1", true),

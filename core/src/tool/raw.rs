@@ -20,6 +20,7 @@ pub(crate) struct RawTool<F> {
 impl<F> RawTool<F> {
     /// Compiles the schema, once.
     pub(crate) fn new(definition: Definition, function: F) -> Result<Self, BuildError> {
+        // [mcp:tools-schema]
         let validator =
             compile(definition.input_schema.get()).map_err(|why| BuildError::Schema {
                 tool: definition.name.clone().into_owned(),
@@ -50,6 +51,7 @@ where
                 return Started::Refused;
             }
         };
+        // [mcp:tools-input]
         if let Some(mistakes) = mistakes(&self.validator, &arguments) {
             result.fail(&format_args!("arguments do not fit: {mistakes}"));
             return Started::Refused;

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use super::{Definition, Structure, Tool, root_type};
+use crate::limits::TOOL_NAME_BYTES;
 use crate::mcp::headers::{Mirrored, mirrored};
 use crate::server::BuildError;
-
-/// Longest tool name.
-const NAME_BYTES: usize = 64;
 
 /// A tool and what of its arguments is mirrored in headers.
 pub(crate) struct ToolEntry {
@@ -61,7 +59,7 @@ fn entry(tool: &Arc<dyn Tool>) -> Result<ToolEntry, BuildError> {
     let definition = tool.definition();
     let name = definition.name.as_ref();
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
-    if !(1..=NAME_BYTES).contains(&name.len()) || !name.bytes().all(valid) {
+    if !(1..=TOOL_NAME_BYTES).contains(&name.len()) || !name.bytes().all(valid) {
         return Err(BuildError::ToolName(name.to_owned()));
     }
     let text = definition.input_schema.get();

@@ -7,15 +7,26 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::Value as Json;
 
 use super::Definition;
+use super::expansion::{SUBSCHEMAS_MAX, expansion};
 use crate::server::BuildError;
 
 /// Mistakes that a message names, and characters of each.
 const MISTAKES_SHOWN: usize = 3;
 const MISTAKE_CHARS: usize = 200;
+/// Values in what is looked at for mistakes. To name one the validator gathers them all, which for
+/// a million wrong values takes many times the memory of the values.
+const EXPLAINED_VALUES_MAX: usize = 256;
 
 /// Compiles a schema. A reference to another document is a mistake: nothing is ever fetched.
+// [mcp:schema-dialect] [mcp:schema-dialect-unknown] [mcp:schema-valid] [mcp:schema-no-fetch]
 pub(crate) fn compile(schema: &str) -> Result<Validator, String> {
     let schema: Json = serde_json::from_str(schema).map_err(|error| error.to_string())?;
+    let subschemas = expansion(&schema);
+    if subschemas > SUBSCHEMAS_MAX {
+        return Err(format!(
+            "{subschemas} subschemas when its references are followed, at most {SUBSCHEMAS_MAX}"
+        ));
+    }
     jsonschema::options()
         // An engine without backtracking: no input makes a pattern slow.
         .with_pattern_options(PatternOptions::regex())
@@ -25,6 +36,12 @@ pub(crate) fn compile(schema: &str) -> Result<Validator, String> {
 
 /// What keeps `value` from being accepted, in a few words.
 pub(crate) fn mistakes(validator: &Validator, value: &Json) -> Option<String> {
+    if validator.is_valid(value) {
+        return None;
+    }
+    if !is_small(value, &mut 0) {
+        return Some("too many values to say which of them are wrong".to_owned());
+    }
     let shown = validator.iter_errors(value).take(MISTAKES_SHOWN);
     let shown: Vec<_> = shown
         .map(|error| {
@@ -35,7 +52,19 @@ pub(crate) fn mistakes(validator: &Validator, value: &Json) -> Option<String> {
             }
         })
         .collect();
-    (!shown.is_empty()).then(|| shown.join("; "))
+    Some(shown.join("; "))
+}
+
+/// Whether `value`, with the values counted before it, is within [`EXPLAINED_VALUES_MAX`]. The
+/// recursion is bounded by the depth that the parser lets through.
+fn is_small(value: &Json, count: &mut usize) -> bool {
+    *count += 1;
+    *count <= EXPLAINED_VALUES_MAX
+        && match value {
+            Json::Array(elements) => elements.iter().all(|it| is_small(it, count)),
+            Json::Object(members) => members.values().all(|it| is_small(it, count)),
+            _ => true,
+        }
 }
 
 /// The promise of a tool about its structured content.

@@ -122,6 +122,22 @@ fn a_cpu_that_is_not_allowed_is_named() {
     assert_fails(&ended, 1, &["4095", "taskset"]);
 }
 
+#[test]
+fn the_limits_that_are_printed_are_those_of_the_documentation() {
+    let Ended { code, stdout, .. } = ninefold(&["limits"]);
+    assert_eq!(code, Some(0));
+    let documented = include_str!("../../../docs/OPERATING.md");
+    let printed: Vec<_> = stdout.lines().map(str::trim_end).collect();
+    assert!(printed.len() > 80, "{stdout}");
+    for line in printed {
+        let found = documented.lines().any(|it| it == line);
+        assert!(
+            found,
+            "docs/OPERATING.md lacks the line of `ninefold limits`: {line}"
+        );
+    }
+}
+
 /// The node under limits of `ulimit`, without the capability that lifts those of memory; `None`,
 /// with a printed reason, where that cannot be had.
 fn limited(limits: &str) -> Option<Command> {

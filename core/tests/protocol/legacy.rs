@@ -6,6 +6,7 @@ use crate::harness::{Node, initialize, legacy, post};
 
 #[test]
 fn legacy_sessions_live_from_initialize_to_delete() {
+    // [mcp:init-version] [mcp:init-answer] [mcp:ping] [mcp:http-accepted]
     let node = Node::new();
     for (asked, wanted) in [
         ("2025-11-25", "2025-11-25"),
@@ -151,6 +152,12 @@ fn batches_are_for_the_one_version_that_has_them() {
     let flood: Vec<_> = (0..65).map(|id| request(id, "ping")).collect();
     assert_eq!(send(&session, json!(flood)).refusal(), (400, Some(-32600)));
     assert_eq!(send(&session, json!([])).refusal(), (400, Some(-32600)));
+    // An id is bounded in a batch as it is alone, and what goes beyond is not echoed.
+    let long = json!({"jsonrpc": "2.0", "id": "x".repeat(1025), "method": "ping"});
+    let answers = send(&session, json!([long, request(1, "ping")])).json();
+    assert_eq!(answers[0]["error"]["code"], -32600);
+    assert!(answers[0]["id"].is_null());
+    assert_eq!(answers[1]["id"], 1);
     let (other, _) = node.initialize("2025-11-25");
     let refused = send(&other, json!([request(1, "ping")]));
     assert_eq!(refused.refusal(), (400, Some(-32600)));

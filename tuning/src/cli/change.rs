@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use ninefold_tuning::facts::Identity;
 use ninefold_tuning::journal::{STATE_DIR, Store};
 use ninefold_tuning::{
-    Applied, Choice, Facts, Plan, RevertOptions, RevertOutcome, Reverted, Root, Which, apply, plan,
+    Applied, Choice, Facts, Plan, RevertOptions, RevertOutcome, Reverted, Which, apply, plan,
     revert, setting,
 };
 use serde::Serialize;
@@ -174,10 +174,6 @@ impl PlanArgs {
     }
 }
 
-fn state_dir(root: &Root, named: Option<PathBuf>) -> PathBuf {
-    named.unwrap_or_else(|| root.resolve(STATE_DIR))
-}
-
 impl ApplyArgs {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
         const SCHEMA: &str = "ninefold.tune.apply.v1";
@@ -200,7 +196,7 @@ impl ApplyArgs {
         let applied = match before.steps.is_empty() {
             true => Applied::default(),
             false => {
-                let store = Store::open(state_dir(&root, self.state_dir))?;
+                let store = Store::of(&root, self.state_dir)?;
                 apply(&before, &root, &store, &Identity::read(&root))?
             }
         };
@@ -222,7 +218,8 @@ impl RevertArgs {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<u8, Error> {
         let which = which(&self.what)?;
         let root = root_at(self.root.as_deref())?;
-        let dir = state_dir(&root, self.state_dir);
+        let dir = self.state_dir.clone();
+        let dir = dir.unwrap_or_else(|| root.resolve(STATE_DIR));
         let options = RevertOptions {
             write: self.yes,
             force: self.force,
@@ -231,7 +228,7 @@ impl RevertArgs {
         let files = match dir.is_dir() || matches!(which, Which::Journal(_)) {
             false => Vec::new(),
             true => {
-                let store = Store::open(dir)?;
+                let store = Store::of(&root, self.state_dir)?;
                 revert(&which, options, &root, &store, &Identity::read(&root))?
             }
         };
