@@ -235,6 +235,7 @@ impl Talk {
 
     /// A task has no stream of its own: what it says goes to that of its session. The modern era
     /// has neither.
+    // [mcp:tasks-progress]
     fn send_of_task(&self, message: &Value) -> bool {
         let Some(link) = &self.link else {
             return false;
@@ -246,6 +247,7 @@ impl Talk {
     }
 
     /// The `_meta` of what belongs to the task, in the legacy era.
+    // [mcp:tasks-related]
     fn related(&self) -> Value {
         json!({RELATED: {"taskId": *self.task_id.borrow()}})
     }

@@ -78,6 +78,7 @@ pub(super) struct Ear {
 
 impl Ear {
     /// Tells of a change that came for the request `of`, or for nobody in particular.
+    // [mcp:listen-correlate]
     pub(super) fn hear(&self, of: Option<u64>, change: &Change) {
         let mine = match of {
             Some(id) => self.request.load(Ordering::Relaxed) == id,

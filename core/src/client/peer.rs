@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -14,6 +14,7 @@ use super::listen::{Change, Ear};
 use super::message::{Incoming, Question, write_answer};
 use super::options::{Event, Options, Progress, VISIT};
 use crate::mcp::META_SUBSCRIPTION;
+use crate::task::RELATED;
 
 /// Locks; what a panic left behind is still whole, because nothing here is changed in steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -213,16 +214,24 @@ impl Peer {
         expecting.told.clone()
     }
 
-    /// The answer to a question of the server, as a message.
+    /// The answer to a question of the server, as a message. One that belongs to a task says so.
+    // [mcp:tasks-related]
     pub(crate) async fn answer(&self, question: Question) -> Vec<u8> {
         let Question { id, method, params } = question;
-        let outcome = match method.as_str() {
-            "ping" => Ok(serde_json::json!({})),
+        let related = params["_meta"].get(RELATED).cloned();
+        let mut outcome = match method.as_str() {
+            "ping" => Ok(json!({})),
             _ => match self.ask(&method, params).await {
                 Some(outcome) => outcome,
                 None => Err((-32601, format!("nobody answers {method} here"))),
             },
         };
+        if let (Ok(Value::Object(result)), Some(related)) = (&mut outcome, related) {
+            let meta = result.entry("_meta").or_insert_with(|| json!({}));
+            if let Some(meta) = meta.as_object_mut() {
+                meta.insert(RELATED.to_owned(), related);
+            }
+        }
         write_answer(&id, outcome)
     }
 
@@ -234,7 +243,7 @@ impl Peer {
     ) -> Option<Result<Value, (i64, String)>> {
         let by_url = method == "elicitation/create" && params["mode"] == "url";
         if by_url && !self.options.visits(&params["url"]) {
-            return Some(Ok(serde_json::json!({"action": "decline"})));
+            return Some(Ok(json!({"action": "decline"})));
         }
         let method = if by_url { VISIT } else { method };
         let handler = self.options.handlers.get(method)?;
@@ -284,5 +293,37 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [mcp:tasks-related]
+    #[test]
+    fn the_answer_to_what_a_task_asks_names_the_task() {
+        let options = Options::new("test", "1")
+            .on_elicit(|_| std::future::ready(Ok(json!({"action": "decline"}))));
+        let peer = Peer::new(options);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let related = json!({"taskId": "t"});
+        for (meta, wanted) in [
+            (json!({RELATED: related}), json!({RELATED: related})),
+            (json!({}), Value::Null),
+        ] {
+            let question = Question {
+                id: json!(1),
+                method: "elicitation/create".to_owned(),
+                params: json!({"message": "Sure?", "_meta": meta}),
+            };
+            let answer = runtime.block_on(peer.answer(question));
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["result"]["action"], "decline");
+            assert_eq!(answer["result"]["_meta"], wanted);
+        }
     }
 }

@@ -34,6 +34,7 @@ impl Client {
     /// client that asks for a task, to be remembered for `ttl`, of a tool whose
     /// `execution.taskSupport` allows it (-32601 otherwise); in the modern era it is the server
     /// that decides, if [`super::Options::tasks`] says that the client knows tasks.
+    // [mcp:tasks-declared]
     pub async fn start(
         &self,
         tool: &str,
@@ -88,6 +89,7 @@ impl Task<'_> {
     ///
     /// # Errors
     /// As any request; -32602 for one that has ended, in the legacy era.
+    // [mcp:cancel-task]
     pub async fn cancel(&self) -> Result<(), ClientError> {
         self.ask("tasks/cancel").await.map(drop)
     }
@@ -165,6 +167,7 @@ impl Task<'_> {
     }
 
     /// The legacy era: the request for the result waits, and questions come on its stream.
+    // [mcp:tasks-patience]
     async fn result_on_stream(&self) -> Result<Value, ClientError> {
         loop {
             let state = self.state().await?;

@@ -507,8 +507,8 @@ impl ShardSessions {
     /// another shard that there is none: its stream has ended then.
     ///
     /// # Errors
-    /// [`SessionError::Unknown`] when there is none, [`SessionError::Unavailable`] when there was no
-    /// room on the way.
+    /// [`SessionError::Unknown`] when there is none, [`SessionError::Unavailable`] when there was
+    /// no room on the way.
     pub(crate) fn deliver(&self, id: &str, message: Vec<u8>) -> Result<(), SessionError> {
         let (route, secret) = self.codec.decode(id).ok_or(SessionError::Unknown)?;
         let to = SlotRef { route, secret };

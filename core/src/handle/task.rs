@@ -69,6 +69,7 @@ impl Drop for Shared {
 }
 
 impl Shared {
+    // [mcp:tasks-states]
     fn settle(&self, status: Status) {
         if let Status::Completed(result) = &status {
             // As text, which is about what it takes.
@@ -84,6 +85,7 @@ impl Shared {
     }
 
     /// Ends the call, if it still goes on.
+    // [mcp:tasks-cancel]
     fn cancel(&self) {
         if self.works() {
             self.settle(Status::Cancelled);
@@ -166,6 +168,7 @@ impl Shared {
     }
 
     /// The members of the task, its object left open.
+    // [mcp:tasks-times]
     fn members(&self) -> String {
         let [ttl, poll] = match self.legacy {
             true => ["ttl", "pollInterval"],
@@ -415,7 +418,7 @@ impl ShardTasks {
 }
 
 impl Tasks for ShardTasks {
-    // [mcp:state-by-handle]
+    // [mcp:state-by-handle] [mcp:tasks-id]
     fn begin(&self, job: Job) -> Result<Begun, Job> {
         let Taken { tasks, bytes } = &*self.taken;
         let room = tasks.get() < self.tasks_max && bytes.get() < self.bytes_max;

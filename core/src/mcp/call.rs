@@ -111,6 +111,7 @@ fn made(
 
 /// The error of a call whose tool has not kept its promise. What it made goes nowhere: the mistake
 /// is the server's, and a client that trusts the schema would trip over it.
+// [mcp:tools-output]
 fn unfit(counters: &Counters, tool: &str, why: &str) -> RpcError {
     bump(&counters.tool_output_unfit);
     tracing::error!(

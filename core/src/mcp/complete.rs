@@ -12,6 +12,7 @@ use crate::service::Service;
 
 /// Offers values for one argument of a prompt or one variable of a template. What exists but has
 /// no one to complete it is offered nothing.
+// [mcp:completions-input]
 pub(crate) fn complete(
     service: &Service,
     asker: &Asker<'_>,
@@ -30,7 +31,6 @@ pub(crate) fn complete(
             ));
         }
     };
-    // [mcp:completions-input]
     let of = of.ok_or(refuse("Invalid params: ref must have a name or a uri"))?;
     let (Some(argument), Some(value)) = (text("argument", "name"), text("argument", "value"))
     else {

@@ -23,6 +23,7 @@ pub(super) struct Wish {
 
 /// Whether a call of the tool `name` is to be a task. Servers and clients that have no tasks do not
 /// look at the wish.
+// [mcp:tasks-support]
 pub(super) fn wish(
     service: &Service,
     asker: &Asker<'_>,
@@ -222,6 +223,7 @@ async fn ask(home: Home, task: String, want: Want) -> Result<String, RpcError> {
     home.ask(&task, want).await
 }
 
+// [mcp:tasks-list]
 async fn list(home: Home) -> Result<String, RpcError> {
     let ids = home.link.tasks().await;
     let ids = ids.ok_or_else(|| RpcError::busy("Session is busy: try again later"))?;
@@ -239,6 +241,7 @@ async fn list(home: Home) -> Result<String, RpcError> {
 }
 
 /// Waits for the result of a task; meanwhile its questions go out with this answer.
+// [mcp:tasks-result]
 async fn result(home: Home, task: String, pass_on: impl Fn(String)) -> Result<String, RpcError> {
     let mut feed = home.tasks.watch(home.holder.clone(), &task).await?;
     loop {
@@ -252,6 +255,7 @@ async fn result(home: Home, task: String, pass_on: impl Fn(String)) -> Result<St
 }
 
 /// The members of a result, which says whose it is.
+// [mcp:tasks-related]
 fn related(result: &str, task: &str) -> String {
     // It was written here.
     let mut result: Json = serde_json::from_str(result).unwrap_or_default();

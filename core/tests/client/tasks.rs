@@ -32,6 +32,7 @@ fn asked(options: Options) -> Options {
         .on_elicit(|asked| std::future::ready(Ok(accept(&asked, Map::new()))))
 }
 
+// [mcp:cancel-task] [mcp:tasks-declared] [mcp:tasks-patience]
 #[test]
 fn tasks_are_begun_polled_answered_and_cancelled_in_both_eras() {
     let node = Local::start();
@@ -159,6 +160,7 @@ while read -r line; do
 done
 "#;
 
+// [mcp:listen-correlate]
 #[test]
 fn a_child_process_is_listened_to_and_told_when_nobody_listens() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -179,6 +181,11 @@ fn a_child_process_is_listened_to_and_told_when_nobody_listens() {
         };
         let mut listening = client.listen(&to).await.expect("a subscription");
         assert_eq!(listening.next().await, Ok(Change::Tools));
+        // Each subscription hears what was told to it, and nothing of the other.
+        let mut second = client.listen(&to).await.expect("a subscription");
+        assert_eq!(second.next().await, Ok(Change::Tools));
+        let twice = tokio::time::timeout(Duration::ZERO, listening.next()).await;
+        assert!(twice.is_err(), "{twice:?}");
         drop(listening);
         let start = Instant::now();
         while !note.exists() {

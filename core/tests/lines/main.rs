@@ -16,3 +16,4 @@ mod eras;
 mod flood;
 mod pair;
 mod sockets;
+mod tasks;

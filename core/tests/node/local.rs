@@ -147,7 +147,7 @@ struct Ticks {
 fn talking(builder: Builder) -> Builder {
     builder
         .context_tool(
-            "ticks",
+            Info::new("ticks").task_support(TaskSupport::Optional),
             "Tells of each tick",
             |Ticks { count, ms }, to: Context| async move {
                 // Those with more ticks are other tests'.

@@ -47,6 +47,7 @@ fn until(node: &Local, session: &str, task: &Value, status: &str) {
     .unwrap_or_else(|()| panic!("wanted {status}, found {found}"));
 }
 
+// [mcp:tasks-states] [mcp:tasks-times] [mcp:tasks-result] [mcp:tasks-related]
 #[test]
 fn a_task_is_found_from_every_shard_until_its_result_is_had() {
     let node = Local::with(3, |_| {});
@@ -90,6 +91,7 @@ fn a_task_is_found_from_every_shard_until_its_result_is_had() {
     assert_eq!(result["content"][0]["text"], "false");
 }
 
+// [mcp:tasks-id] [mcp:tasks-support] [mcp:tasks-states] [mcp:tasks-cancel] [mcp:tasks-list]
 #[test]
 fn a_task_is_its_sessions_alone_and_each_misuse_has_its_code() {
     let node = Local::with(2, |limits| limits.tasks_per_session = 2);
@@ -141,10 +143,12 @@ fn a_task_is_its_sessions_alone_and_each_misuse_has_its_code() {
             })
         );
     }
+    until(&node, &session, &task, "cancelled");
     begin(&node, &session, "works", json!({"ms": 60_000}));
     assert_eq!(call("works", json!({})), (200, Some(-32603)), "too many");
 }
 
+// [mcp:tasks-declared]
 #[test]
 fn versions_without_tasks_are_told_of_none() {
     let node = Local::with(1, |_| {});
@@ -181,6 +185,7 @@ fn question(client: &mut Client, task: &Value) -> Value {
     question
 }
 
+// [mcp:tasks-related]
 #[test]
 fn what_a_task_asks_comes_with_the_request_for_its_result() {
     let node = Local::with(3, |_| {});
@@ -208,6 +213,41 @@ fn what_a_task_asks_comes_with_the_request_for_its_result() {
     assert_eq!(done["result"]["content"][0]["text"], "Decline");
     assert_eq!(second.answer().result_text(), "Decline");
     let (_, told) = stream.event().expect("how it stands");
+    assert_eq!(told["params"]["status"], "completed");
+}
+
+// [mcp:tasks-progress] [mcp:tasks-related]
+#[test]
+fn the_progress_of_a_task_keeps_its_token_and_stops_with_it() {
+    let node = Local::with(2, |_| {});
+    let session = node.open_session();
+    let mut stream = node.connect();
+    stream.send(get(&session, None));
+    stream.stream_head();
+    let params = json!({"name": "ticks", "arguments": {"count": 100_000, "ms": 5}, "task": {},
+        "_meta": {"progressToken": "mine"}});
+    let task = ask(&node, &session, "tools/call", params)["task"].clone();
+    for n in 1..=3 {
+        let (_, told) = stream.event().expect("its progress");
+        assert_eq!(told["method"], "notifications/progress", "{told}");
+        let params = &told["params"];
+        assert_eq!(
+            (&params["progressToken"], &params["progress"]),
+            (&json!("mine"), &json!(f64::from(n)))
+        );
+        assert_eq!(params["_meta"][RELATED], of(&task));
+    }
+    ask(&node, &session, "tasks/cancel", of(&task));
+    let told = loop {
+        let (_, told) = stream.event().expect("how it stands");
+        if told["method"] != "notifications/progress" {
+            break told;
+        }
+    };
+    assert_eq!(told["params"]["status"], "cancelled");
+    let other = begin(&node, &session, "works", json!({"ms": 100}));
+    let (_, told) = stream.event().expect("how the other stands");
+    assert_eq!(told["params"]["taskId"], other["taskId"], "{told}");
     assert_eq!(told["params"]["status"], "completed");
 }
 

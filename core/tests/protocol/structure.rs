@@ -47,6 +47,7 @@ fn in_session(node: &Node, method: &str, params: &Value) -> Value {
     node.one(legacy(Some(&session), &body)).json()
 }
 
+// [mcp:tools-output]
 #[test]
 fn structured_content_that_breaks_a_promise_is_never_sent() {
     let node = promising(r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#);

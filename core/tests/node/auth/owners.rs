@@ -110,6 +110,14 @@ fn a_task_is_there_for_who_began_it_and_nobody_else() {
         let params = json!({"taskId": id, "inputResponses": answers});
         node.ask(with(token, &able(method, params)))
     };
+    for (token, watched) in [(&yours, json!([])), (&mine, json!([id]))] {
+        let params = json!({"notifications": {"taskIds": [id]}});
+        let mut client = node.connect();
+        client.send(with(token, &able("subscriptions/listen", params)));
+        client.stream_head();
+        let (_, agreed) = client.event().expect("what is watched");
+        assert_eq!(agreed["params"]["notifications"]["taskIds"], watched);
+    }
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
         assert_eq!(
             ask(&yours, method).refusal(),
