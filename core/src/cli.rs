@@ -41,7 +41,7 @@ signal. Those of call, list, read, prompt and ping are in their --help.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve MCP until SIGTERM or SIGINT, then drain: over HTTP, or for the client that starts it.
-    Serve(Serve),
+    Serve(Box<Serve>),
     #[command(flatten)]
     Remote(Remote),
     /// Print every limit of node and client: unit, default, range, and what happens there.
