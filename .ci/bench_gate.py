@@ -20,6 +20,7 @@ isolation.control.p50_us isolation.control.p99_us isolation.control.p999_us isol
 sustained.inproc.p50_us sustained.inproc.p95_us sustained.inproc.p99_us sustained.inproc.p999_us
 sustained.http.p50_us sustained.http.p95_us sustained.http.p99_us sustained.http.p999_us
 sustained.http.offered_per_s sustained.http.achieved_per_s http.calls_per_s http.cpu_us_per_call
+http.floor.cpu_us_per_call http.over_floor http.c1024.over_raw_ring conn.stream.user_bytes
 conn.idle.user_bytes conn.count
 """.split()
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::gate::verdict::EXIT_COULD_NOT_RUN;
 use crate::load::null_target::NullTarget;
-use crate::load::{client, idle};
+use crate::load::{client, floor, idle, rolling};
 use crate::measure::hiccup;
 use crate::node::{self, NodeReady};
 use crate::plan::Phase;
@@ -25,6 +25,8 @@ Examples:
   ninefold-bench full --profile ninefold     hold the run against our objectives only
   ninefold-bench quick --only calibration    what the clock, the generator and the host can do
   ninefold-bench run actors --json -         actors and mailboxes, every metric
+  ninefold-bench run http conn --json -      a call beside its floor; what connections cost
+  ninefold-bench run c1m --connections 20000 a crowd of connections, calls over random ones
   ninefold-bench sim --seeds 1000            the runtime under simulation, by seed
   ninefold-bench baseline                    measure, and store the result as the baseline
   ninefold-bench compare reports/baseline.json reports/report.json
@@ -80,6 +82,9 @@ pub struct Options {
     /// Messages per second of open-loop scenarios [default: 100000]
     #[arg(long, global = true, value_parser = positive)]
     pub rate: Option<f64>,
+    /// Connections that `c1m` opens, as far as the host allows them [default: 1000000]
+    #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub connections: Option<u64>,
     /// Seed of schedules and resampling; the first one of `sim`
     #[arg(long, global = true, default_value_t = 9)]
     pub seed: u64,
@@ -137,6 +142,12 @@ enum Command {
     /// Hold idle connections (started by this program)
     #[command(hide = true)]
     ClientIdle {
+        #[arg(long)]
+        spec: String,
+    },
+    /// Answer every request with the same bytes (started by this program)
+    #[command(hide = true)]
+    Floor {
         #[arg(long)]
         spec: String,
     },
@@ -217,6 +228,7 @@ pub fn main() -> ExitCode {
         }
         Command::ClientLoad { spec } => return child(|| load(&spec)),
         Command::ClientIdle { spec } => return hold(&spec),
+        Command::Floor { spec } => return answer_alike(&spec),
         Command::NullTarget { listen, spin } => return null_target(listen, spin),
         Command::Node { spec } => return serve(&spec),
         #[cfg(feature = "peers")]
@@ -283,21 +295,40 @@ fn watch(cpu: usize, seconds: f64) -> hiccup::Hiccups {
     hiccup::probe(pinned, seconds)
 }
 
-/// Reports what is held when it is held, and again when released.
+/// Reports what is held when it is held, makes the calls that each line of standard input orders,
+/// and reports again at its end.
 fn hold(spec: &str) -> ExitCode {
     process::die_with_parent();
-    let held = match parse(spec) {
-        Ok(spec) => idle::open(&spec),
-        Err(e) => {
-            eprintln!("ninefold-bench client-idle: {e}");
-            return ExitCode::from(EXIT_COULD_NOT_RUN);
-        }
-    };
-    let ready = print_json(&held.report());
-    if !ready || held.wait_for_release().is_err() || !print_json(&held.report()) {
+    let held = parse(spec).and_then(|spec| idle::open(&spec).map_err(|e| e.to_string()));
+    let ready = held.as_ref().map(idle::Held::report);
+    let (true, Ok(held)) = (print_json(&ready), &held) else {
         return ExitCode::FAILURE;
+    };
+    for line in std::io::stdin().lines() {
+        let rolled = line
+            .map_err(|e| format!("read an order: {e}"))
+            .and_then(|line| parse(&line))
+            .and_then(|spec| rolling::roll(held, &spec).map_err(|e| e.to_string()));
+        if !print_json(&rolled) {
+            return ExitCode::FAILURE;
+        }
     }
-    ExitCode::SUCCESS
+    if print_json(&held.report()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Tells where the floor is, serves until standard input closes, and tells what it counted.
+fn answer_alike(spec: &str) -> ExitCode {
+    child(|| {
+        let spec = parse(spec)?;
+        let ready = |address: SocketAddr| {
+            print_json(&Ok::<_, String>(address));
+        };
+        floor::serve(&spec, &std::io::stdin(), ready).map_err(|e| e.to_string())
+    })
 }
 
 /// Answers with its address, then serves until killed.

@@ -5,7 +5,8 @@
 //! - [`cli`]: the command line; [`run`]: from a command to an exit code.
 //! - [`scenario`]: what is measured, one file each; [`recorder`]: what a scenario leaves behind.
 //! - `workload`: what actors do in it, the same on every runtime; `peers`: other crates' runtimes.
-//! - [`load`]: generators, each in a process of its own; [`process`]: those processes.
+//! - [`load`]: generators, each in a process of its own; [`process`]: those processes;
+//!   [`interrupt`]: how a run ends early.
 //! - [`measure`]: clock, histograms, hiccups; [`stats`]: bounds, bootstrap, ranks.
 //! - [`gate`]: objectives, claims, verdicts, baselines; [`mod@env`]: the host and its fitness.
 //! - [`sim`]: the runtime under deterministic simulation.
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod env;
 pub mod gate;
 pub(crate) mod inproc;
+pub mod interrupt;
 pub mod load;
 pub mod measure;
 pub mod node;

@@ -3,6 +3,7 @@
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
 use ninefold::limits::Limits;
@@ -24,13 +25,17 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// How long a shutdown waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long a crowd may be silent: longer than any run.
+const KEEP_ALIVE_IDLE_MS: u64 = 3_600_000;
+
 /// What a node is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// The CPU of each shard; the control plane takes another one if the process has one.
     pub cpus: Vec<u32>,
-    /// Connections and sessions that a shard takes; the node's defaults if absent.
+    /// Connections, sessions and streams that a shard takes, and keeps for an hour without a
+    /// request; the node's defaults if absent.
     pub connections: Option<usize>,
     /// Keep the shards busy from within.
     pub flood: bool,
@@ -81,6 +86,18 @@ pub struct NodeReport {
 }
 
 impl NodeSpec {
+    /// A shard on each of the server's CPUs, with room for `connections` on all of them together
+    /// however unevenly they spread.
+    #[must_use]
+    pub fn every_cpu(plan: &Plan, connections: u64) -> Self {
+        let cpus = plan.cpus.server.iter();
+        Self {
+            cpus: cpus.filter_map(|&cpu| u32::try_from(cpu).ok()).collect(),
+            connections: usize::try_from(connections).ok(),
+            flood: false,
+        }
+    }
+
     /// One shard on the server's first CPU: figures are for one core.
     #[must_use]
     pub fn one_shard(plan: &Plan) -> Self {
@@ -99,6 +116,7 @@ pub struct NodeProcess {
     /// Where it is.
     pub ready: NodeReady,
     child: Child,
+    within: Duration,
 }
 
 impl NodeProcess {
@@ -107,13 +125,32 @@ impl NodeProcess {
     /// # Errors
     /// When the process fails or does not answer in time.
     pub fn start(plan: &Plan, spec: &NodeSpec) -> Result<Self, ScenarioError> {
+        Self::start_as(Command::new(&plan.exe), plan, spec, WITHIN)
+    }
+
+    /// As [`NodeProcess::start`], by a command that ends in this program, such as one that watches
+    /// it; `within` bounds its start and its end.
+    ///
+    /// # Errors
+    /// When the process fails or does not answer in time.
+    pub fn start_as(
+        mut command: Command,
+        plan: &Plan,
+        spec: &NodeSpec,
+        within: Duration,
+    ) -> Result<Self, ScenarioError> {
         let json = serde_json::to_string(spec).map_err(|e| LoadError::Spec(e.to_string()))?;
         let mut cpus = [plan.cpus.server.as_slice(), &plan.cpus.client].concat();
         cpus.dedup();
-        let mut child = Child::spawn_own(&plan.exe, &["node", "--spec", &json], &cpus)?;
-        let ready: Result<NodeReady, String> = child.read_json(WITHIN)?;
+        command.args(["node", "--spec", &json]);
+        let mut child = Child::spawn("node", command, &cpus)?;
+        let ready: Result<NodeReady, String> = child.read_json(within)?;
         let ready = ready.map_err(ScenarioError::Host)?;
-        Ok(Self { ready, child })
+        Ok(Self {
+            ready,
+            child,
+            within,
+        })
     }
 
     /// Its process id.
@@ -128,8 +165,8 @@ impl NodeProcess {
     /// When it does not answer in time.
     pub fn finish(mut self) -> Result<NodeReport, ProcessError> {
         self.child.close_stdin();
-        let report = self.child.read_json(WITHIN)?;
-        self.child.wait(WITHIN)?;
+        let report = self.child.read_json(self.within)?;
+        self.child.wait(self.within)?;
         Ok(report)
     }
 
@@ -160,7 +197,8 @@ impl NodeProcess {
 /// The sum of all samples of `name` in an OpenMetrics text.
 fn sum(text: &str, name: &str) -> Option<f64> {
     text.lines()
-        .filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'))
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|rest| rest.starts_with(['{', ' ']))
         .filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
         .reduce(|sum, value| sum + value)
 }
@@ -201,7 +239,11 @@ fn start(spec: &NodeSpec) -> Result<Node, Box<dyn std::error::Error>> {
     let mut limits = Limits::default();
     if let Some(connections) = spec.connections {
         limits.connections_per_shard = connections;
+        limits.peer_connections_per_shard = connections;
         limits.sessions_per_shard = connections;
+        limits.streams_per_shard = connections;
+        limits.waits_per_shard = limits.waits_per_shard.max(connections);
+        limits.keep_alive_idle_ms = KEEP_ALIVE_IDLE_MS;
     }
     let server = Server::builder("ninefold-bench", env!("CARGO_PKG_VERSION"))
         .limits(limits)
@@ -274,5 +316,6 @@ mod tests {
         let text = "# TYPE a gauge\na{shard=\"0\"} 3\na{shard=\"1\"} 4.5\na_total{shard=\"0\"} 9\n";
         assert_eq!(sum(text, "a"), Some(7.5));
         assert_eq!(sum(text, "b"), None);
+        assert_eq!(sum("b_total 3\nb_total_more 4\n", "b_total"), Some(3.0));
     }
 }

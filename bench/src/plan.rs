@@ -99,6 +99,8 @@ pub struct Plan {
     pub seconds: Option<f64>,
     /// `--rate`: messages per second of open-loop scenarios.
     pub rate: Option<f64>,
+    /// `--connections`: how many `c1m` opens.
+    pub connections: Option<u64>,
     /// Seed of every schedule and resampling.
     pub seed: u64,
     /// Who runs where.

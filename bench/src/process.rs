@@ -1,6 +1,7 @@
 //! Child processes: pinned before they start, waited for with a bound, dead when dropped.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -14,7 +15,11 @@ use rustix::process::{
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::de::DeserializeOwned;
 
+use crate::interrupt;
 use crate::measure::clock;
+
+/// How long a wait goes on before it looks whether the run is to end.
+const LOOK_UP: Duration = Duration::from_millis(200);
 
 /// What went wrong with a child process.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,12 @@ pub enum ProcessError {
         name: String,
         /// The bound.
         within: Duration,
+    },
+    /// The run was asked to end meanwhile.
+    #[error("{name}: not waited for, the run was interrupted")]
+    Interrupted {
+        /// Child.
+        name: String,
     },
     /// It ended instead of answering.
     #[error("{name}: wanted a line, found its output closed ({status}); see its message above")]
@@ -82,6 +93,8 @@ impl Child {
     /// # Errors
     /// When the program cannot be started or the CPUs are not allowed.
     pub fn spawn(name: &str, mut command: Command, cpus: &[usize]) -> Result<Self, ProcessError> {
+        // A group of its own: Ctrl-C is for the coordinator, which ends its children itself.
+        command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let start = |source| ProcessError::Start {
             name: name.into(),
@@ -126,6 +139,11 @@ impl Child {
                 let line: Vec<u8> = self.buffered.drain(..=end).collect();
                 return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
+            if interrupt::asked() {
+                return Err(ProcessError::Interrupted {
+                    name: self.name.clone(),
+                });
+            }
             let left = deadline.saturating_sub(clock::now_ns());
             if left == 0 {
                 return Err(ProcessError::Silent {
@@ -133,7 +151,7 @@ impl Child {
                     within,
                 });
             }
-            self.fill(Duration::from_nanos(left))?;
+            self.fill(Duration::from_nanos(left).min(LOOK_UP))?;
         }
     }
 
@@ -151,6 +169,18 @@ impl Child {
                 reason: e.to_string(),
             }
         })
+    }
+
+    /// Writes `line` and a newline to its standard input.
+    ///
+    /// # Errors
+    /// When it does not read any more.
+    pub fn say(&mut self, line: &str) -> Result<(), ProcessError> {
+        let told = match self.inner.stdin.as_mut() {
+            Some(stdin) => stdin.write_all(format!("{line}\n").as_bytes()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        told.map_err(|source| self.io("tell it something", source))
     }
 
     /// Closes its standard input: the sign for our own children to end.

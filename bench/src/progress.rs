@@ -1,4 +1,4 @@
-//! A progress bar on standard error, silent when nobody looks.
+//! How far a run is, on standard error: a bar for a terminal, and lines for whatever else reads it.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -7,14 +7,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Where a run stands.
 #[derive(Clone, Debug)]
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    bar: ProgressBar,
+    wanted: bool,
+}
 
 impl Progress {
     /// A bar of `steps` steps; hidden unless `wanted` and standard error is a terminal.
     #[must_use]
     pub fn new(steps: u64, wanted: bool) -> Self {
         if !wanted || !std::io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
+            let bar = ProgressBar::hidden();
+            return Self { bar, wanted };
         }
         let bar = ProgressBar::new(steps);
         let template = "{spinner} [{elapsed_precise}] {wide_bar} {pos}/{len} {msg}";
@@ -22,26 +26,30 @@ impl Progress {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self { bar, wanted }
     }
 
     /// Says what is being done.
     pub fn doing(&self, what: impl Into<String>) {
-        self.0.set_message(what.into());
+        self.bar.set_message(what.into());
     }
 
     /// One step is done.
     pub fn step(&self) {
-        self.0.inc(1);
+        self.bar.inc(1);
     }
 
-    /// Prints a line above the bar.
+    /// Prints a line, above the bar where there is one.
     pub fn say(&self, line: &str) {
-        self.0.println(line);
+        if !self.bar.is_hidden() {
+            self.bar.println(line);
+        } else if self.wanted {
+            eprintln!("{line}");
+        }
     }
 
     /// Clears the bar.
     pub fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }

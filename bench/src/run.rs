@@ -15,6 +15,7 @@ use crate::env::fitness::Signs;
 use crate::gate::slo::{BUILT_IN, Findings, Policy, SloBook, SloError};
 use crate::gate::verdict::Verdict;
 use crate::gate::{baseline, claim};
+use crate::interrupt;
 use crate::measure::clock::{self, DriftWatch};
 use crate::measure::hiccup::{Floor, Hiccups};
 use crate::measure::hist::Latency;
@@ -189,11 +190,15 @@ fn measure(
     partial: bool,
 ) -> Result<Report, RunError> {
     let exe = std::env::current_exe().map_err(file("find", Path::new("this program")))?;
+    if let Err(e) = interrupt::watch() {
+        eprintln!("ninefold-bench: Ctrl-C will leave no report: {e}");
+    }
     let before = Facts::capture();
     let plan = Plan {
         phase,
         seconds: options.seconds,
         rate: options.rate,
+        connections: options.connections,
         seed: options.seed,
         cpus: CpuPlan::of_host(&before),
         exe,
@@ -244,7 +249,8 @@ fn measure(
     ))
 }
 
-/// Runs one scenario after another; one that cannot run does not keep the others from it.
+/// Runs one scenario after another; one that cannot run does not keep the others from it. Once the
+/// run is to end, those that are left are skipped.
 fn run_all(
     scenarios: &[Box<dyn Scenario>],
     plan: &Plan,
@@ -254,6 +260,13 @@ fn run_all(
     let progress = Progress::new(scenarios.len() as u64, !options.no_progress);
     let (mut ran, mut skipped) = (Vec::new(), BTreeMap::new());
     for scenario in scenarios {
+        if interrupt::asked() {
+            skipped.insert(
+                scenario.id().to_owned(),
+                "the run was interrupted".to_owned(),
+            );
+            continue;
+        }
         progress.doing(scenario.id());
         match scenario.run(plan, recorder, &progress) {
             Ok(()) => ran.push(scenario.id().to_owned()),
@@ -265,7 +278,9 @@ fn run_all(
         progress.step();
     }
     progress.finish();
-    if ran.is_empty() {
+    if interrupt::asked() {
+        recorder.note("interrupted: what was measured until then is all there is");
+    } else if ran.is_empty() {
         let reasons: Vec<_> = skipped
             .iter()
             .map(|(id, why)| format!("{id}: {why}"))

@@ -7,15 +7,18 @@
 
 use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ninefold_bench::load::client;
-use ninefold_bench::load::idle::{self, IdleRequest, IdleSpec};
+use ninefold_bench::load::floor::{self, FloorReport, FloorSpec, Mechanism};
+use ninefold_bench::load::idle::{self, Greeting, IdleSpec};
 use ninefold_bench::load::null_target::NullTarget;
+use ninefold_bench::load::rolling::{self, RollingSpec};
 use ninefold_bench::load::schedule::Arrival;
-use ninefold_bench::load::spec::{LoadResult, LoadSpec, Pace};
+use ninefold_bench::load::spec::{Answers, LoadResult, LoadSpec, Pace};
 use ninefold_bench::load::wire::Wire;
 use ninefold_bench::measure::hist::Latency;
 
@@ -123,6 +126,7 @@ fn spec(target: SocketAddr, pace: Pace) -> LoadSpec {
         wire: Wire::Modern,
         path: "/mcp".into(),
         message_bytes: 1024,
+        answers: Answers::Own,
         connections: 4,
         pipeline: 1,
         pace,
@@ -192,7 +196,7 @@ fn the_closed_loop_keeps_every_connection_busy() {
     let result = client::run(&spec(null_target(), Pace::Closed)).unwrap();
     assert!(result.correct > 500 && result.failed == 0, "{result:?}");
     assert!(result.offered_per_s.is_none() && result.lag.is_none() && result.misses == 0);
-    assert!(result.server_cpu_us.is_some());
+    assert!(result.server_cpu.is_some());
 }
 
 #[test]
@@ -327,24 +331,28 @@ fn a_server_that_speaks_something_else_is_named() {
     );
 }
 
+fn crowd(target: SocketAddr, connections: u64, greeting: Greeting) -> IdleSpec {
+    IdleSpec {
+        target,
+        path: "/mcp".into(),
+        connections,
+        sources: vec!["127.0.0.7".parse().unwrap(), "127.0.0.8".parse().unwrap()],
+        greeting,
+    }
+}
+
 #[test]
 fn idle_connections_are_held_and_counted() {
-    let order = |target, connections| IdleSpec {
-        target,
-        connections,
-        source: Some("127.0.0.7".parse().unwrap()),
-        request: Some(IdleRequest {
-            wire: Wire::Legacy,
-            path: "/mcp".into(),
-        }),
-    };
-    let held = idle::open(&order(null_target(), 300));
-    let report = held.report();
-    assert_eq!(
-        (report.open, report.answered, report.failed),
-        (300, 300, 0),
-        "{report:?}"
-    );
+    for greeting in [Greeting::Silent, Greeting::Call, Greeting::Session] {
+        let held = idle::open(&crowd(null_target(), 300, greeting)).unwrap();
+        let report = held.report();
+        let answered = if greeting == Greeting::Silent { 0 } else { 300 };
+        assert_eq!(
+            (report.open, report.answered, report.failed),
+            (300, answered, 0),
+            "{greeting:?}: {report:?}"
+        );
+    }
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = listener.local_addr().unwrap();
@@ -352,14 +360,137 @@ fn idle_connections_are_held_and_counted() {
         let streams: Vec<_> = listener.incoming().take(5).map(Result::unwrap).collect();
         drop(streams);
     });
-    let held = idle::open(&IdleSpec {
-        request: None,
-        ..order(target, 5)
-    });
+    let held = idle::open(&crowd(target, 5, Greeting::Silent)).unwrap();
     closer.join().unwrap();
     assert_eq!(
         (held.report().open, held.report().failed),
         (0, 0),
         "the server closed them"
     );
+}
+
+#[test]
+fn a_dead_target_is_named_and_ends_the_attempt() {
+    let dead = "127.0.0.1:1".parse().unwrap();
+    let report = idle::open(&crowd(dead, 10_000, Greeting::Call))
+        .unwrap()
+        .report();
+    assert_eq!((report.open, report.answered), (0, 0));
+    assert!((100..1_000).contains(&report.failed), "{report:?}");
+    let why = report.first_error.unwrap();
+    assert!(
+        why.contains("127.0.0.1:1") && why.contains("refused"),
+        "{why}"
+    );
+}
+
+#[test]
+fn calls_roll_over_connections_chosen_at_random() {
+    let held = idle::open(&crowd(null_target(), 50, Greeting::Call)).unwrap();
+    let result = rolling::roll(&held, &rolling_calls()).unwrap();
+    assert!((300..700).contains(&result.offered), "{result:?}");
+    assert_eq!(result.correct, result.offered, "{result:?}");
+    let both = rolling::together(&[result.clone(), result.clone()])
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (both.offered, both.latency.n),
+        (2 * result.offered, 2 * result.latency.n)
+    );
+
+    let silent = idle::open(&crowd(null_target(), 5, Greeting::Silent)).unwrap();
+    let refused = rolling::roll(&silent, &rolling_calls())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("wanted connections that have made a call"),
+        "{refused}"
+    );
+}
+
+fn rolling_calls() -> RollingSpec {
+    RollingSpec {
+        rate: 1_000.0,
+        warmup_seconds: 0.1,
+        seconds: 0.5,
+        drain_seconds: 20.0,
+        deadline_ns: 1_000_000_000,
+        seed: 1,
+    }
+}
+
+/// What a floor answers here is right once and wrong ever after: every answer has the same id.
+fn answer() -> String {
+    let body =
+        r#"{"jsonrpc":"2.0","id":1000000000,"result":{"content":[{"type":"text","text":"idle"}]}}"#;
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A floor in this process; what it counted comes when the other end of `stop` is dropped.
+fn floor(by: Mechanism) -> (SocketAddr, UnixStream, std::thread::JoinHandle<FloorReport>) {
+    let (stop, stopped) = UnixStream::pair().unwrap();
+    let (told, address) = std::sync::mpsc::channel();
+    let answer = answer();
+    let serving = std::thread::spawn(move || {
+        floor::serve(&FloorSpec { by, answer }, &stopped, |at| {
+            told.send(at).unwrap()
+        })
+        .unwrap()
+    });
+    (address.recv().unwrap(), stop, serving)
+}
+
+#[test]
+fn a_floor_counts_what_its_clients_count() {
+    for by in [Mechanism::Epoll, Mechanism::Ring] {
+        let (target, stop, serving) = floor(by);
+        let prepared = LoadSpec {
+            answers: Answers::Prepared,
+            pipeline: 4,
+            connections: 8,
+            warmup_seconds: 0.0,
+            ..spec(target, Pace::Closed)
+        };
+        let result = client::run(&prepared).unwrap();
+        assert!(result.correct > 100, "{by:?}: {result:?}");
+        assert_eq!(
+            (result.failed, result.unanswered),
+            (0, 0),
+            "{by:?}: {result:?}"
+        );
+        drop(stop);
+        let report = serving.join().unwrap();
+        assert_eq!(report.connections, 8, "{by:?}");
+        // Each connection has asked once before the measured time, and a few are sent at its end.
+        let least = result.correct + 8;
+        assert!(
+            (least..=least + 8 * 4).contains(&report.requests),
+            "{by:?}: {report:?} {result:?}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_answers_wrongly_is_found() {
+    let (target, stop, serving) = floor(Mechanism::Epoll);
+    let held = idle::open(&crowd(target, 5, Greeting::Call)).unwrap();
+    assert_eq!(
+        held.report().answered,
+        5,
+        "the first answer is right: {:?}",
+        held.report()
+    );
+    let result = rolling::roll(&held, &rolling_calls()).unwrap();
+    // The one trial of the schedule that has the id of the prepared answer may be right.
+    assert!(result.correct <= 1 && result.failed > 300, "{result:?}");
+    assert!(
+        result.errors[0].contains("wanted id"),
+        "{:?}",
+        result.errors
+    );
+    drop((held, stop));
+    serving.join().unwrap();
 }

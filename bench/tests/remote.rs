@@ -1,9 +1,9 @@
 //! The coordinator and its processes: pinned, bounded, gone when dropped.
 
-use ninefold_bench::load::idle::IdleRequest;
-use ninefold_bench::load::remote;
+use ninefold_bench::load::idle::Greeting;
+use ninefold_bench::load::remote::{self, Crowd};
 use ninefold_bench::load::schedule::Arrival;
-use ninefold_bench::load::spec::{LoadSpec, Pace};
+use ninefold_bench::load::spec::{Answers, LoadSpec, Pace};
 use ninefold_bench::load::wire::Wire;
 use ninefold_bench::plan::{CpuPlan, Phase, Plan};
 use ninefold_tuning::Facts;
@@ -14,6 +14,7 @@ fn plan() -> Plan {
         phase: Phase::Quick,
         seconds: None,
         rate: None,
+        connections: None,
         seed: 1,
         cpus: CpuPlan::of_host(&Facts::capture()),
         exe: env!("CARGO_BIN_EXE_ninefold-bench").into(),
@@ -31,6 +32,7 @@ fn a_load_process_answers_and_its_target_dies_with_its_handle() {
         wire: Wire::Legacy,
         path: "/mcp".into(),
         message_bytes: 1024,
+        answers: Answers::Own,
         connections: 8,
         pipeline: 2,
         pace: Pace::Open {
@@ -67,11 +69,14 @@ fn a_load_process_answers_and_its_target_dies_with_its_handle() {
 fn idle_connections_are_held_until_released() {
     let plan = plan();
     let target = remote::null_target(&plan).unwrap();
-    let request = IdleRequest {
-        wire: Wire::Modern,
-        path: "/mcp".into(),
+    let crowd = Crowd {
+        connections: 500,
+        greeting: Greeting::Call,
+        addresses_used: 1,
     };
-    let holders = remote::hold_many(&plan, target.address, 500, Some(&request), 2).unwrap();
+    let mut told = 0;
+    let holders = remote::hold_many(&plan, target.address, crowd, |open| told = open).unwrap();
+    assert_eq!(told, 500);
     assert_eq!(
         holders.iter().map(|holder| holder.ready.open).sum::<u64>(),
         500

@@ -2,15 +2,17 @@
 //! there, in order, and correct; how fast it was is not judged.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
-use ninefold_bench::load::idle::IdleRequest;
-use ninefold_bench::load::remote;
-use ninefold_bench::load::spec::{LoadSpec, Pace};
+use ninefold_bench::load::idle::Greeting;
+use ninefold_bench::load::remote::{self, Crowd};
+use ninefold_bench::load::spec::{Answers, LoadSpec, Pace};
 use ninefold_bench::load::wire::Wire;
 use ninefold_bench::node::{NodeProcess, NodeSpec};
 use ninefold_bench::plan::{CpuPlan, Phase, Plan};
 use ninefold_tuning::Facts;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn quick(only: &str) -> Value {
@@ -49,6 +51,7 @@ fn plan() -> Plan {
         phase: Phase::Quick,
         seconds: None,
         rate: None,
+        connections: None,
         seed: 1,
         cpus: CpuPlan::of_host(&Facts::capture()),
         exe: env!("CARGO_BIN_EXE_ninefold-bench").into(),
@@ -134,6 +137,7 @@ fn a_node_serves_every_kind_of_load_and_reports_at_its_end() {
             wire,
             path: "/mcp".into(),
             message_bytes: 1024,
+            answers: Answers::Own,
             connections: 4,
             pipeline: 2,
             pace: Pace::Closed,
@@ -149,15 +153,14 @@ fn a_node_serves_every_kind_of_load_and_reports_at_its_end() {
         assert!(result.correct > 0, "{wire:?}: {result:?}");
         assert_eq!((result.failed, result.shed), (0, 0), "{wire:?}: {result:?}");
     }
-    let request = IdleRequest {
-        wire: Wire::Modern,
-        path: "/mcp".into(),
+    let crowd = Crowd {
+        connections: 50,
+        greeting: Greeting::Stream,
+        addresses_used: 2,
     };
-    let held = remote::hold_many(&plan, node.ready.address, 50, Some(&request), 2).unwrap();
-    assert_eq!(
-        held.iter().map(|clients| clients.ready.open).sum::<u64>(),
-        50
-    );
+    let held = remote::hold_many(&plan, node.ready.address, crowd, |_| ()).unwrap();
+    let report = &held[0].ready;
+    assert_eq!((report.open, report.answered), (50, 50), "{report:?}");
     let open = || node.scrape("ninefold_connections_open").unwrap();
     assert!((0..10_000).any(|_| open() >= 50.0), "{}", open());
     assert!(node.scrape("ninefold_no_such_metric").is_err());
@@ -195,4 +198,86 @@ fn a_node_that_cannot_start_says_why() {
     };
     let error = NodeProcess::start(&plan, &spec).unwrap_err().to_string();
     assert!(error.contains("wanted CPU 4095"), "{error}");
+}
+
+#[test]
+fn a_call_over_http_stands_beside_its_floor() {
+    let report = bench(&["run", "http", "--quick"]);
+    assert_eq!(report["skipped"], serde_json::json!({}));
+    for prefix in [
+        "http",
+        "http.legacy",
+        "http.floor",
+        "http.c1024",
+        "http.raw_ring",
+    ] {
+        assert!(value(&report, &format!("{prefix}.calls_per_s")) > 0.0);
+        let total = value(&report, &format!("{prefix}.cpu_us_per_call"));
+        let parts = ["user", "system"]
+            .map(|part| value(&report, &format!("{prefix}.cpu_{part}_us_per_call")));
+        assert!(
+            total > 0.0 && parts.iter().all(|part| *part <= total),
+            "{prefix}: {parts:?}"
+        );
+    }
+    let pairs = &report["metrics"]["http.over_floor"]["samples"];
+    assert_eq!(pairs.as_array().unwrap().len(), 3, "{pairs}");
+    assert!(value(&report, "http.c1024.over_raw_ring") > 0.0);
+    assert!(value(&report, "http.pipelined_calls_per_s") > 0.0);
+    assert!(value(&report, "http.control.flood_per_s") > 0.0);
+    for id in ["http.half", "http.floor.half", "http.control"] {
+        assert!(report["histograms"][id]["n"].as_u64() > Some(0), "{id}");
+    }
+    // Counted by the CPU, or named as absent.
+    let counted = report["metrics"]["http.instructions_per_call"].is_object();
+    let notes = report["notes"].to_string();
+    assert!(
+        counted != notes.contains("http.instructions_per_call: absent"),
+        "{notes}"
+    );
+    let checks = report["validity"]["checks"].as_array().unwrap();
+    let counts = checks.iter().filter(|check| {
+        let what = check["what"].as_str().unwrap();
+        what.contains("counted itself") && check["held"] == true
+    });
+    assert_eq!(counts.count(), 2, "{checks:?}");
+}
+
+#[test]
+fn a_crowd_comes_calls_and_goes() {
+    let report = bench(&["run", "c1m", "--quick", "--connections", "600"]);
+    assert_eq!(report["skipped"], serde_json::json!({}));
+    let count = |id: &str| report["metrics"][id]["value"].as_f64();
+    assert_eq!(
+        (count("conn.count"), count("conn.dropped")),
+        (Some(600.0), Some(0.0))
+    );
+    assert!(value(&report, "conn.node.rss_bytes") > 0.0);
+    assert!(value(&report, "conn.after.rss_bytes") > 0.0);
+    assert!(report["histograms"]["conn.rolling"]["n"].as_u64() > Some(100));
+}
+
+/// Ctrl-C while the crowd is called: what was measured before is reported, the rest is named.
+#[test]
+fn an_interrupted_run_leaves_its_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ninefold-bench"))
+        .args(["run", "c1m", "--connections", "200", "--seconds", "600"])
+        .args(["--rate", "100", "--json", "-", "--out"])
+        .arg(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("chosen at random")));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let why = report["skipped"]["c1m"].as_str().unwrap();
+    assert!(why.contains("interrupted"), "{why}");
+    assert!((value(&report, "conn.count") - 200.0).abs() < 0.5);
+    assert!(report["metrics"]["conn.dropped"].is_null());
+    assert!(report["notes"].to_string().contains("interrupted"));
 }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{AskError, Elicit, Elicited, Root, Sample, Sampled};
+use crate::auth::Identity;
 use crate::mcp::{Capabilities, Era};
 use crate::talk::{Need, Talk};
 
@@ -71,6 +72,11 @@ impl Context {
     /// What the client is able to do.
     pub fn capabilities(&self) -> Capabilities {
         self.0.capabilities
+    }
+
+    /// Who calls, by the token of this very request; `None` where the server asks for none.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.0.identity()
     }
 
     /// Tells how far the call has come: `done` of `total`, if that is known. Dropped when the

@@ -85,6 +85,30 @@ counters! {
     refused_content_type,
     /// Clients that do not take both kinds of answer.
     refused_accept,
+    /// Requests without a Bearer token, where one is required.
+    refused_token_missing,
+    /// Requests that name their token as none may.
+    refused_token_malformed,
+    /// Tokens that had expired.
+    refused_token_expired,
+    /// Tokens that were not valid yet.
+    refused_token_not_yet_valid,
+    /// Tokens for another server.
+    refused_token_audience,
+    /// Tokens of another issuer.
+    refused_token_issuer,
+    /// Tokens whose signature was not good, or of an algorithm that is not allowed.
+    refused_token_signature,
+    /// Tokens signed by a key that their issuer does not publish.
+    refused_token_unknown_key,
+    /// Tokens that are none, and API keys that nobody has.
+    refused_token_unknown,
+    /// Tokens that could not be judged, because their issuer's keys were not at hand.
+    refused_token_no_keys,
+    /// Requests whose token lacks a scope.
+    refused_scope,
+    /// Requests for a session of somebody else.
+    refused_owner,
     /// Requests refused because sessions were full or busy.
     refused_session_capacity,
     /// Calls whose arguments did not fit the tool.

@@ -128,8 +128,9 @@ limits! {
     head_bytes: usize, Bytes = 16 * KIB, 512..=256 * 1024, "431 and close";
     /// Header fields of a request; the parser's table is fixed, hence the low maximum.
     header_count: usize, Count = 64, 8..=64, "431 and close";
-    /// Bytes of a request body, after chunked decoding.
-    body_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024, "413 and close";
+    /// Bytes of a request body, after chunked decoding; of a line, where messages are lines.
+    body_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024,
+        "413 and close; a line is skipped and answered with -32700";
     /// Nesting of arrays and objects in a request body.
     json_depth: usize, Count = 128, 8..=512, "400 with -32700";
     /// Values in a request body, counted from above: a value takes 48 bytes while it is read, so
@@ -140,10 +141,20 @@ limits! {
         "503 with Retry-After and close";
     /// Open connections of one shard.
     connections_per_shard: usize, Count = 16_384, 1..=1_048_576, "closed at accept";
+    /// Open connections of one shard from one peer: an IPv4 address, or the /64 of an IPv6 one.
+    /// The default leaves a quarter of the shard's to others.
+    peer_connections_per_shard: usize, Count = 12_288, 1..=1_048_576, "closed at accept";
+    /// Requests of one connection.
+    requests_per_connection: usize, Count = 1_000_000, 1..=1_000_000_000_000,
+        "the last is answered with Connection: close";
     /// Time from the first byte of a request to the end of its head.
     header_deadline_ms: u64, Millis = 10 * SECOND, 100..=HOUR, "408 and close";
     /// Time from the end of a head to the end of its body.
     body_deadline_ms: u64, Millis = 30 * SECOND, 100..=HOUR, "408 and close";
+    /// Time that a body may take before it is held to `body_bytes_per_s`.
+    body_grace_ms: u64, Millis = 5 * SECOND, 10..=HOUR, "the rate below counts";
+    /// Least bytes a second at which a body must arrive, from the end of `body_grace_ms` on.
+    body_bytes_per_s: usize, Bytes = KIB, 0..=1_073_741_824, "408 and close";
     /// Time a kept connection may stay without a request.
     keep_alive_idle_ms: u64, Millis = 75 * SECOND, 100..=HOUR, "closed";
     /// Time a peer may take to accept the bytes of an answer.
@@ -178,6 +189,11 @@ limits! {
         "questions to clients fail, calls cannot be cancelled, streams get 503";
     /// Legacy calls of one shard that may go on when their client has gone.
     calls_alone_per_shard: usize, Count = 1024, 0..=1_048_576, "the call ends";
+    /// Calls under way on one connection whose messages are lines, or on one stream of 2024-11-05.
+    calls_per_channel: usize, Count = 256, 1..=65_536,
+        "nothing more is read until one ends; while a call waits for the client, -32603";
+    /// Time that such calls are given when their client says no more.
+    input_end_ms: u64, Millis = 5 * SECOND, 0..=HOUR, "the calls end";
     /// Events of one session that are kept for replay.
     replay_count: usize, Count = 256, 1..=65_536, "the oldest are forgotten";
     /// Bytes of events of one session that are kept for replay.
@@ -201,6 +217,33 @@ limits! {
     task_ttl_ms: u64, Millis = HOUR, 1000..=24 * HOUR, "ended; then -32602";
     /// Messages of one batch, which only sessions of 2025-03-26 may send.
     batch_count: usize, Count = 64, 1..=4096, "400 with -32600";
+    /// Bytes of a token or an API key.
+    auth_token_bytes: usize, Bytes = 8 * KIB, 256..=64 * 1024, "401 with invalid_token";
+    /// Good tokens that one shard remembers.
+    auth_cache_count: usize, Count = 4096, 0..=1_048_576, "the token is verified anew";
+    /// How far the clock of an authorization server may be off; whole seconds count.
+    auth_leeway_ms: u64, Millis = 60 * SECOND, 0..=600 * SECOND, "401 with invalid_token";
+    /// API keys of a file.
+    auth_key_count: usize, Count = 1024, 1..=65_536, "the file is refused";
+    /// Bytes of a file of API keys.
+    auth_file_bytes: usize, Bytes = MIB, 1024..=64 * 1024 * 1024, "the file is refused";
+    /// Time between two looks at files of keys.
+    auth_reload_ms: u64, Millis = 5 * SECOND, 10..=HOUR, "changes are seen so late";
+    /// Keys of a JWK Set.
+    jwks_count: usize, Count = 64, 1..=1024, "the set is refused";
+    /// Bytes of a JWK Set.
+    jwks_bytes: usize, Bytes = 256 * KIB, 1024..=16 * 1024 * 1024, "the set is refused";
+    /// Time that fetching a JWK Set may take.
+    jwks_fetch_ms: u64, Millis = 5 * SECOND, 10..=60 * SECOND, "it is tried again later";
+    /// Time between two fetches of a JWK Set.
+    jwks_refresh_ms: u64, Millis = 300 * SECOND, 100..=24 * HOUR, "fetched again";
+    /// Time between two fetches after a failed one, or because a token names an unknown key.
+    jwks_refresh_min_ms: u64, Millis = 10 * SECOND, 10..=HOUR,
+        "401 without another look for the key";
+    /// Time that keys are used when they cannot be fetched again.
+    jwks_keep_ms: u64, Millis = 24 * HOUR, 1000..=720 * HOUR, "503 with Retry-After";
+    /// Time that a request waits for a fetch that may bring the key it needs.
+    jwks_wait_ms: u64, Millis = 2 * SECOND, 0..=60 * SECOND, "401, or 503 with Retry-After";
     /// Longest sleep of the builtin tool `sleep`.
     sleep_tool_ms: u64, Millis = 30 * SECOND, 1..=HOUR, "tool result with isError";
     /// Most rounds of the builtin tool `hash`.

@@ -1,6 +1,7 @@
 //! The binary `ninefold`.
 #![forbid(unsafe_code)]
 
+mod access;
 mod cli;
 mod fixtures;
 mod remote;
@@ -12,7 +13,9 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, Fixtures, LogFormat, Serve};
-use ninefold::{Node, Server, client, limits};
+use ninefold::{Node, Server, Stdio, client, limits};
+use ninefold_runtime::ShutdownReport;
+use ninefold_runtime::thread::spawn_on_set;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -53,11 +56,15 @@ fn serve(options: &Serve) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let server = server(options)?;
     exit_on_second_signal()?;
-    let node = Node::start(server, &options.config())?;
-    announce(&node);
-    let signal = signals.forever().next();
-    tracing::info!(?signal, "draining");
-    let report = node.shutdown();
+    let report = if options.stdio {
+        serve_stdio(server, options, signals)?
+    } else {
+        let node = Node::start(server, &options.config())?;
+        announce(&node, options);
+        let signal = signals.forever().next();
+        tracing::info!(?signal, "draining");
+        node.shutdown()
+    };
     tracing::info!(tasks_dropped = report.tasks_dropped, "stopped");
     if report.threads_lost > 0 {
         return Err(format!(
@@ -69,9 +76,38 @@ fn serve(options: &Serve) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Serves standard input and output until the input ends or a signal comes. Nothing is announced:
+/// standard output is the client's.
+fn serve_stdio(
+    server: Server,
+    options: &Serve,
+    mut signals: Signals,
+) -> Result<ShutdownReport, Failure> {
+    let stdio = Stdio::start(server, &options.stdio_config())?;
+    let (stopper, done) = (stdio.stopper(), signals.handle());
+    let waiting = spawn_on_set(
+        "ninefold-signals".into(),
+        stdio.plan().blocking.clone(),
+        move || {
+            if let Some(signal) = signals.forever().next() {
+                tracing::info!(signal, "draining");
+                stopper.stop();
+            }
+        },
+    )?;
+    let report = stdio.wait();
+    done.close();
+    // It has nothing left to wait for.
+    let _ = waiting.join();
+    Ok(report)
+}
+
 /// What is served: the builtin tools, or the fixtures of a suite.
 fn server(options: &Serve) -> Result<Server, Failure> {
-    let builder = Server::builder("ninefold", env!("CARGO_PKG_VERSION"));
+    let mut builder = Server::builder("ninefold", env!("CARGO_PKG_VERSION"));
+    if let Some(authorization) = options.auth.authorization() {
+        builder = builder.authorize(authorization);
+    }
     let Some(Fixtures::Conformance) = options.fixtures else {
         let clock = ninefold_runtime::clock::wall_clock;
         return Ok(builder.builtin_tools(clock).build()?);
@@ -93,11 +129,17 @@ fn exit_on_second_signal() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The one line that scripts read; everything else goes to the log.
-fn announce(node: &Node) {
+/// The lines that scripts read; everything else goes to the log.
+fn announce(node: &Node, options: &Serve) {
     println!("listening on http://{}/mcp", node.address());
     if let Some(admin) = node.admin_address() {
         println!("admin on http://{admin} (/health /ready /metrics)");
+    }
+    if let Some(lines) = node.lines_address() {
+        println!("lines on tcp://{lines}");
+    }
+    for (what, path) in options.socket_files() {
+        println!("{what} on unix:{}", path.display());
     }
     let plan = node.plan();
     tracing::info!(shards = ?plan.shards, control = plan.control, "CPUs");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::auth::{Access, AuthError, Authorization, Feature};
 use crate::catalog::{Catalog, Edition, Press};
 use crate::changes::{Bells, Ear, List};
 use crate::content::Icon;
@@ -60,6 +61,9 @@ pub enum BuildError {
     /// A limit outside its range.
     #[error(transparent)]
     Limit(#[from] OutOfRange),
+    /// An authorization that would let the wrong ones in, or nobody.
+    #[error(transparent)]
+    Authorization(#[from] AuthError),
     /// The system gave no randomness for the keys of cursors and request states.
     #[error("wanted random bytes for keys from the system: {0}")]
     Random(String),
@@ -71,6 +75,7 @@ pub struct Builder {
     info: Implementation,
     instructions: Option<String>,
     tasks: bool,
+    authorization: Option<Authorization>,
     pub(crate) features: Features,
     limits: Limits,
 }
@@ -95,6 +100,7 @@ struct Inner {
     limits: Limits,
     stamp: Stamp,
     secrets: Secrets,
+    access: Option<Arc<Access>>,
     declared: Declared,
     /// Members of the `initialize` result behind its version, without braces.
     introduction: Vec<u8>,
@@ -121,6 +127,8 @@ impl Declared {
     }
 
     /// The capabilities in an era, as JSON.
+    // [mcp:tools-declared] [mcp:resources-declared] [mcp:prompts-declared]
+    // [mcp:completions-declared] [mcp:logging-declared]
     fn capabilities(self, era: Era) -> String {
         let mut all = vec![r#""logging":{}"#, r#""tools":{"listChanged":true}"#];
         if self.resources {
@@ -155,6 +163,7 @@ impl Server {
             },
             instructions: None,
             tasks: false,
+            authorization: None,
             features: Features::default(),
             limits: Limits::default(),
         }
@@ -269,6 +278,11 @@ impl Server {
         &self.0.secrets
     }
 
+    /// Who may do what; `None` where everybody may do everything.
+    pub(crate) fn access(&self) -> Option<&Arc<Access>> {
+        self.0.access.as_ref()
+    }
+
     pub(crate) fn introduction(&self) -> &[u8] {
         &self.0.introduction
     }
@@ -330,6 +344,13 @@ impl Builder {
         self
     }
 
+    /// Lets in only who has a token for it: from then on every request must bring one. Its files
+    /// are read when the server is built.
+    pub fn authorize(mut self, authorization: Authorization) -> Self {
+        self.authorization = Some(authorization);
+        self
+    }
+
     /// Adds features that were put together elsewhere.
     pub fn with(mut self, features: Features) -> Self {
         self.features.append(features);
@@ -361,6 +382,13 @@ impl Builder {
         let secrets = Secrets::fresh().map_err(|error| BuildError::Random(error.to_string()))?;
         let declared = Declared::of(&self.features, self.tasks);
         let catalog = Catalog::new(self.features, &stamp, &secrets, self.limits.page_entries)?;
+        let access = match self.authorization {
+            Some(authorization) => {
+                protects_what_is_there(&authorization, &catalog)?;
+                Some(authorization.build(&self.info.name, &self.limits)?)
+            }
+            None => None,
+        };
         let instructions = self.instructions.map_or_else(String::new, |text| {
             [r#","instructions":"#, &json(&text)].concat()
         });
@@ -389,11 +417,31 @@ impl Builder {
             limits: self.limits,
             stamp,
             secrets,
+            access,
             declared,
             introduction: introduction.into_bytes(),
             discovery,
         })))
     }
+}
+
+/// A rule for what is not there has a mistake in its name, and leaves open what was meant.
+fn protects_what_is_there(
+    authorization: &Authorization,
+    catalog: &Catalog,
+) -> Result<(), AuthError> {
+    for (feature, name) in authorization.named() {
+        let there = match feature {
+            Feature::Tool => catalog.tools.find(name).is_some(),
+            Feature::Prompt => catalog.prompt(name).is_some(),
+            Feature::Resource => catalog.reader(name).is_some(),
+        };
+        if !there {
+            let (what, name) = (feature.as_str(), name.to_owned());
+            return Err(AuthError::Unmatched { what, name });
+        }
+    }
+    Ok(())
 }
 
 /// JSON of a value that always has one: strings and structs of strings.

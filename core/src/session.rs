@@ -4,6 +4,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::auth::Owner;
 use crate::context::Level;
 use crate::mcp::{Capabilities, Version};
 use crate::tool::LocalBoxFuture;
@@ -35,6 +36,8 @@ pub struct SessionFacts {
     pub client: Box<str>,
     /// What the client is able to do.
     pub capabilities: Capabilities,
+    /// Whose session it is; `None` where nobody has to say who they are.
+    pub owner: Option<Owner>,
 }
 
 /// What a request needs to know about its session.
@@ -48,6 +51,8 @@ pub struct SessionView {
     pub capabilities: Capabilities,
     /// Least level of log messages that the client wants.
     pub log_level: Level,
+    /// Whose session it is: to everybody else there is none of its id.
+    pub owner: Option<Owner>,
 }
 
 impl SessionView {
@@ -58,6 +63,7 @@ impl SessionView {
             initialized: false,
             capabilities: facts.capabilities,
             log_level: Level::Info,
+            owner: facts.owner,
         }
     }
 }
@@ -175,24 +181,25 @@ pub trait Sessions {
     /// Ends a session.
     fn close(&self, id: &str) -> impl Future<Output = Result<(), SessionError>>;
 
-    /// The way back to the session `id` for a call of it; none where calls only answer.
-    fn link(&self, id: &str) -> Option<Rc<dyn SessionLink>> {
-        let _ = id;
+    /// The way back to the session `id` of `owner` for a call of it; none where calls only answer.
+    fn link(&self, id: &str, owner: Option<Owner>) -> Option<Rc<dyn SessionLink>> {
+        let _ = (id, owner);
         None
     }
 
-    /// Takes the client's answer to the request `request` of the session `id`; false when nobody
-    /// waits for it.
+    /// Takes the answer of `owner`, a client, to the request `request` of the session `id`; false
+    /// when nobody waits for it.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`] when who waits for it could not be told.
     fn reply(
         &self,
         id: &str,
+        owner: Option<Owner>,
         request: &str,
         reply: Reply,
     ) -> impl Future<Output = Result<bool, SessionError>> {
-        let _ = (id, request, reply);
+        let _ = (id, owner, request, reply);
         std::future::ready(Ok(false))
     }
 

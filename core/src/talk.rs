@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::ask::AskError;
+use crate::auth::{Identity, Owner};
 use crate::context::Level;
 use crate::limits::Limits;
 use crate::mcp::{Capabilities, Era};
@@ -105,6 +106,7 @@ pub(crate) struct Talk {
     /// The call of a task, which waits for answers.
     asker: RefCell<Option<Waker>>,
     link: Option<Rc<dyn SessionLink>>,
+    identity: Option<Rc<Identity>>,
     /// Answers by key, in the modern era: those of this request and, from its state, of earlier
     /// rounds.
     answers: RefCell<Map<String, Value>>,
@@ -128,6 +130,8 @@ pub(crate) struct Opening {
     pub(crate) log_level: Option<Level>,
     pub(crate) token: Option<String>,
     pub(crate) link: Option<Rc<dyn SessionLink>>,
+    /// Who calls, where that has to be said.
+    pub(crate) identity: Option<Rc<Identity>>,
     pub(crate) answers: Map<String, Value>,
 }
 
@@ -149,6 +153,7 @@ impl Talk {
             task: Cell::new(TaskWish::None),
             asker: RefCell::default(),
             link: opening.link,
+            identity: opening.identity,
             answers: RefCell::new(opening.answers),
             used: RefCell::default(),
             wanted: RefCell::default(),
@@ -160,6 +165,16 @@ impl Talk {
         self.link.as_ref()
     }
 
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
+    /// Whose call it is.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.identity().map(Identity::owner)
+    }
+
+    // [mcp:progress-increases] [mcp:progress-known]
     pub(crate) fn progress(&self, done: f64, total: Option<f64>, message: Option<&str>) {
         let Some(token) = &self.token else {
             return;
@@ -182,6 +197,7 @@ impl Talk {
         }));
     }
 
+    // [mcp:logging-asked]
     pub(crate) fn log(&self, level: Level, data: &impl Serialize) {
         if self.log_level.is_none_or(|least| level < least) {
             return;
@@ -215,6 +231,7 @@ impl Talk {
     }
 
     /// The next message to be sent.
+    // [mcp:http-stream-notes]
     pub(crate) fn take_message(&self) -> Option<String> {
         let text = self.outbox.borrow_mut().pop_front()?;
         self.outbox_bytes.set(self.outbox_bytes.get() - text.len());
@@ -252,6 +269,7 @@ impl Talk {
     }
 
     /// Makes the call a task, if its client and the node have tasks.
+    // [mcp:result-type-extension] [mcp:extensions-fallback]
     pub(crate) async fn become_task(&self) -> bool {
         if self.era == Era::Modern && self.capabilities.tasks && self.task.get() == TaskWish::None {
             self.task.set(TaskWish::Wished);
@@ -358,6 +376,7 @@ impl Talk {
         }
     }
 
+    // [mcp:capability-need] [mcp:mrtr-declared] [mcp:elicit-mode]
     async fn cannot_ask<T>(&self, need: Need) -> Result<T, AskError> {
         match self.era {
             Era::Legacy => Err(AskError::Unsupported(need.name())),
@@ -377,6 +396,7 @@ impl Talk {
         pending().await
     }
 
+    // [mcp:mrtr-no-requests] [mcp:mrtr-no-wait]
     async fn ask_in_rounds<T: DeserializeOwned>(
         &self,
         key: &str,

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use crate::auth::Owner;
 use crate::mcp::work::Made;
 use crate::talk::Talk;
 use crate::tool::LocalBoxFuture;
@@ -42,7 +43,12 @@ pub(crate) trait Tasks {
     /// there is no room for one more.
     fn begin(&self, job: Job) -> Result<String, Job>;
 
-    /// Asks the task `id`; the members of its answer, an object left open, or nothing for an
-    /// answer that only agrees.
-    fn ask(&self, id: &str, want: Want) -> LocalBoxFuture<'static, Result<String, TaskError>>;
+    /// Asks the task `id` of `owner`; the members of its answer, an object left open, or nothing
+    /// for an answer that only agrees. To everybody else there is no such task.
+    fn ask(
+        &self,
+        id: &str,
+        owner: Option<Owner>,
+        want: Want,
+    ) -> LocalBoxFuture<'static, Result<String, TaskError>>;
 }

@@ -32,6 +32,7 @@ impl Sessions for Open {
             version: Version::V2025_11_25,
             client: Box::default(),
             capabilities: Capabilities::default(),
+            owner: None,
         }))
     }
 

@@ -78,6 +78,8 @@ pub use actor::{
 pub use blocking::{BlockingError, blocking};
 pub use control::ControlPlane;
 pub use driver::DriverError;
+#[cfg(feature = "floor")]
+pub use driver::floor;
 pub use handle::{ActorPage, Handle, InjectError, current_handle, draining, inspect, is_draining};
 pub use place::{Where, spawn_on};
 pub use placement::{Placement, Plan};

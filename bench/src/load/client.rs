@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use ninefold_tuning::facts::process;
+use ninefold_tuning::facts::process::{self, CpuTime};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -56,27 +56,26 @@ enum Source {
 #[derive(Clone, Copy)]
 struct CpuReading {
     client_ns: u64,
-    server_us: Option<u64>,
+    server: Option<CpuTime>,
+    server_run_ns: Option<u64>,
 }
 
 impl CpuReading {
     fn take(server: Option<u32>) -> Self {
-        let server_us = server
-            .and_then(process::cpu_time_us)
-            .map(|time| time.total_us());
         Self {
             client_ns: clock::process_cpu_ns(),
-            server_us,
+            server: server.and_then(process::cpu_time_us),
+            server_run_ns: server.and_then(process::run_ns),
         }
     }
 
     fn since(self, before: Self) -> Self {
+        let server = self.server.zip(before.server);
+        let run = self.server_run_ns.zip(before.server_run_ns);
         Self {
             client_ns: self.client_ns - before.client_ns,
-            server_us: self
-                .server_us
-                .zip(before.server_us)
-                .map(|(now, then)| now - then),
+            server: server.map(|(now, then)| now.since(then)),
+            server_run_ns: run.map(|(now, then)| now.saturating_sub(then)),
         }
     }
 }
@@ -361,7 +360,7 @@ impl<'a> Client<'a> {
         let (misses, unsent) = match &self.source {
             Source::Open { plan, send, .. } => (
                 self.tally.misses(plan.clone(), self.start_ns),
-                self.unsent(plan, send),
+                send.unreached(self.start_ns, self.window_ns, plan.clone()),
             ),
             Source::Closed(_) => (Misses::default(), 0),
         };
@@ -394,27 +393,11 @@ impl<'a> Client<'a> {
             backlog_max: self.backlog_max,
             busy_share: 1.0 - (self.idle_ns as f64 / (seconds * 1e9)).min(1.0),
             cpu_ns: self.cpu_used.map_or(0, |used| used.client_ns),
-            server_cpu_us: self.cpu_used.and_then(|used| used.server_us),
+            server_cpu: self.cpu_used.and_then(|used| used.server),
+            server_run_ns: self.cpu_used.and_then(|used| used.server_run_ns),
             window_ns: self.window_ns,
             per_second: tally.per_second,
             errors: tally.errors,
-        }
-    }
-
-    /// Trials of the window that the send cursor never reached.
-    fn unsent(&self, plan: &Schedule, send: &Schedule) -> u64 {
-        let mut cursor = if send.peek().at_ns + self.start_ns < self.window_ns.0 {
-            plan.clone()
-        } else {
-            send.clone()
-        };
-        let mut count = 0;
-        loop {
-            let at = self.start_ns + cursor.take_next().at_ns;
-            if at >= self.window_ns.1 {
-                return count;
-            }
-            count += u64::from(at >= self.window_ns.0);
         }
     }
 }

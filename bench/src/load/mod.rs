@@ -4,10 +4,12 @@
 pub mod client;
 pub(crate) mod conn;
 pub mod flood;
+pub mod floor;
 pub mod idle;
 pub mod null_target;
 pub mod remote;
 pub(crate) mod reply;
+pub mod rolling;
 pub mod schedule;
 pub mod spec;
 pub(crate) mod tally;

@@ -33,10 +33,10 @@ struct Peer {
 }
 
 /// A request as far as the null target looks at it.
-struct Request {
+pub(super) struct Request {
     is_get: bool,
     body_at: usize,
-    end: usize,
+    pub(super) end: usize,
 }
 
 impl NullTarget {
@@ -170,7 +170,8 @@ impl Peer {
     }
 }
 
-fn frame(bytes: &[u8]) -> Result<Option<Request>, ()> {
+/// The first request in `bytes`: `None` while it is incomplete, an error when it is none.
+pub(super) fn frame(bytes: &[u8]) -> Result<Option<Request>, ()> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Request::new(&mut headers);
     let Ok(httparse::Status::Complete(body_at)) = head.parse(bytes).map_err(|_| ()) else {

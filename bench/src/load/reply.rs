@@ -59,6 +59,20 @@ pub(crate) fn frame(bytes: &[u8]) -> Result<Option<Reply>, String> {
     }))
 }
 
+/// The status of the reply at the start of `bytes`, once its head is complete, whatever its body.
+///
+/// # Errors
+/// Says in words why these bytes can never become a head.
+pub(crate) fn status(bytes: &[u8]) -> Result<Option<u16>, String> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Response::new(&mut headers);
+    match head.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => Ok(head.code),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(e) => Err(format!("wanted an HTTP/1.1 reply, found {e}")),
+    }
+}
+
 /// The value of header `name` of the reply at the start of `bytes`.
 pub(crate) fn header(bytes: &[u8], name: &str) -> Option<String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];

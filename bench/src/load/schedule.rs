@@ -78,6 +78,24 @@ impl Schedule {
         }
         slot
     }
+
+    /// Arrivals of a window of monotonic ns that this cursor has not reached; its zero is at
+    /// `start_ns`, and `plan` is the schedule from there.
+    pub(super) fn unreached(&self, start_ns: u64, window_ns: (u64, u64), plan: Self) -> u64 {
+        let mut cursor = if self.peek().at_ns + start_ns < window_ns.0 {
+            plan
+        } else {
+            self.clone()
+        };
+        let mut count = 0;
+        loop {
+            let at = start_ns + cursor.take_next().at_ns;
+            if at >= window_ns.1 {
+                return count;
+            }
+            count += u64::from(at >= window_ns.0);
+        }
+    }
 }
 
 #[cfg(test)]

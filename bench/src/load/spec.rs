@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ninefold_tuning::facts::process::CpuTime;
 use serde::{Deserialize, Serialize};
 
 use super::schedule::Arrival;
@@ -21,6 +22,8 @@ pub struct LoadSpec {
     pub path: String,
     /// Size of one JSON-RPC message in bytes; ignored for `Wire::Get`.
     pub message_bytes: usize,
+    /// What an answer must be.
+    pub answers: Answers,
     /// Keep-alive connections.
     pub connections: usize,
     /// Requests in flight on one connection, at most.
@@ -41,6 +44,16 @@ pub struct LoadSpec {
     pub spin: bool,
     /// Process whose CPU time is read at both ends of the measured window.
     pub server_pid: Option<u32>,
+}
+
+/// What the answers to a load must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answers {
+    /// To the request: its id, and all that was asked for.
+    Own,
+    /// The same bytes whatever was asked, as a floor answers: status 200 and their number.
+    Prepared,
 }
 
 /// When requests start.
@@ -103,8 +116,10 @@ pub struct LoadResult {
     pub busy_share: f64,
     /// CPU time of the generator in the measured time, in ns.
     pub cpu_ns: u64,
-    /// CPU time of the server process in the measured time, in us, at the kernel's tick resolution.
-    pub server_cpu_us: Option<u64>,
+    /// CPU time of the server process in the measured time, at the kernel's tick resolution.
+    pub server_cpu: Option<CpuTime>,
+    /// The same, user and kernel together, as exactly as the scheduler knows it, in ns.
+    pub server_run_ns: Option<u64>,
     /// Monotonic time of the measured window, start and end, in ns.
     pub window_ns: (u64, u64),
     /// Completions and the slowest one of each second, by intended start.

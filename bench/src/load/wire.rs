@@ -153,6 +153,27 @@ pub(crate) fn initialized(to: &Endpoint, session: Option<&str>) -> Template {
     )
 }
 
+/// The GET that opens the stream of a legacy session.
+pub(crate) fn stream(to: &Endpoint, session: Option<&str>) -> Template {
+    let session = session
+        .map(|id| format!("Mcp-Session-Id: {id}\r\n"))
+        .unwrap_or_default();
+    let head = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\
+         MCP-Protocol-Version: 2025-11-25\r\n{session}\r\n",
+        to.path, to.target
+    );
+    Template {
+        bytes: head.into_bytes(),
+        id_at: None,
+    }
+}
+
+/// Length of the message that echoes a text of `text_bytes`.
+pub(crate) fn message_bytes(wire: Wire, text_bytes: usize) -> usize {
+    message(wire, "").len() + text_bytes
+}
+
 /// The text to echo that makes the whole JSON-RPC message `message_bytes` long, or as short as
 /// the message can be.
 pub(crate) fn padding(wire: Wire, message_bytes: usize) -> String {

@@ -6,7 +6,7 @@ use ninefold_tuning::Facts;
 use super::{Scenario, ScenarioError};
 use crate::load::remote;
 use crate::load::schedule::Arrival;
-use crate::load::spec::{LoadSpec, Pace};
+use crate::load::spec::{Answers, LoadSpec, Pace};
 use crate::load::wire::Wire;
 use crate::measure::clock;
 use crate::measure::hiccup::Hiccups;
@@ -102,6 +102,7 @@ fn generator(plan: &Plan, recorder: &mut Recorder) -> Result<(), ScenarioError> 
         wire: Wire::Modern,
         path: "/mcp".into(),
         message_bytes: 1024,
+        answers: Answers::Own,
         connections: CONNECTIONS,
         pipeline: 1,
         pace,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Scenario, ScenarioError};
 use crate::load::schedule::Arrival;
-use crate::load::spec::{LoadSpec, Pace};
+use crate::load::spec::{Answers, LoadSpec, Pace};
 use crate::load::wire::Wire;
 use crate::load::{flood, remote};
 use crate::measure::clock;
@@ -72,6 +72,7 @@ fn control(plan: &Plan, recorder: &mut Recorder, seconds: f64) -> Result<(), Sce
         wire: Wire::Get,
         path: "/health".into(),
         message_bytes: 0,
+        answers: Answers::Own,
         connections: 4,
         pipeline: 1,
         pace: Pace::Open {

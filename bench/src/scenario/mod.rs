@@ -1,9 +1,12 @@
 //! Scenarios: each measures one thing on real parts and leaves metrics behind.
 
 mod actor;
+mod c1m;
 mod calibration;
 mod cases;
-mod idle;
+mod conn;
+mod http;
+mod http_cost;
 mod isolation_actors;
 mod isolation_control;
 mod mailbox;
@@ -88,10 +91,12 @@ pub fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(isolation_actors::IsolationActors),
         Box::new(isolation_control::IsolationControl),
         Box::new(sustained_inproc::SustainedInproc),
+        Box::new(http::Http),
         Box::new(sustained_http::SustainedHttp),
         Box::new(pauses::Pauses),
         Box::new(overload::Overload),
-        Box::new(idle::Idle),
+        Box::new(conn::Conn),
+        Box::new(c1m::Million),
         #[cfg(feature = "peers")]
         Box::new(peers::Peers),
     ]

@@ -3,7 +3,7 @@
 use super::{Scenario, ScenarioError};
 use crate::load::remote;
 use crate::load::schedule::Arrival;
-use crate::load::spec::{LoadResult, LoadSpec, Pace};
+use crate::load::spec::{Answers, LoadResult, LoadSpec, Pace};
 use crate::load::wire::Wire;
 use crate::node::{NodeProcess, NodeSpec};
 use crate::plan::{Phase, Plan};
@@ -32,7 +32,7 @@ impl Scenario for SustainedHttp {
     }
 
     fn describe(&self) -> &'static str {
-        "tools/call of 1 KiB over loopback: open loop at the rated load, closed loop, pipelined"
+        "tools/call of 1 KiB over loopback, open loop at the rated load; sessions opened"
     }
 
     fn phases(&self) -> &'static [Phase] {
@@ -46,8 +46,6 @@ impl Scenario for SustainedHttp {
         progress: &Progress,
     ) -> Result<(), ScenarioError> {
         let node = NodeProcess::start(plan, &NodeSpec::one_shard(plan))?;
-        progress.doing("sustained_http: closed loop");
-        closed(plan, recorder, &node)?;
         progress.doing("sustained_http: sessions");
         sessions(plan, recorder)?;
         progress.doing("sustained_http: open loop");
@@ -68,6 +66,7 @@ pub(super) fn order(plan: &Plan, node: &NodeProcess, pace: Pace, seconds: f64) -
         wire: Wire::Modern,
         path: "/mcp".into(),
         message_bytes: MESSAGE_BYTES,
+        answers: Answers::Own,
         connections: CONNECTIONS,
         pipeline: 1,
         pace,
@@ -121,47 +120,6 @@ fn open(plan: &Plan, recorder: &mut Recorder, node: &NodeProcess) -> Result<(), 
     Ok(())
 }
 
-/// Capacity of one core: a request at a time on each connection, in both eras, and pipelined.
-fn closed(plan: &Plan, recorder: &mut Recorder, node: &NodeProcess) -> Result<(), ScenarioError> {
-    let seconds = plan.seconds_or(1.5, 4.0);
-    let loads = [
-        ("http.calls_per_s", "http.cpu_us_per_call", Wire::Modern, 1),
-        (
-            "http.legacy.calls_per_s",
-            "http.legacy.cpu_us_per_call",
-            Wire::Legacy,
-            1,
-        ),
-        (
-            "http.pipelined_per_s",
-            "http.pipelined.cpu_us_per_call",
-            Wire::Modern,
-            PIPELINE,
-        ),
-    ];
-    for (rate_id, cost_id, wire, pipeline) in loads {
-        let spec = LoadSpec {
-            wire,
-            pipeline,
-            ..order(plan, node, Pace::Closed, seconds)
-        };
-        let (mut rates, mut costs, mut calls) = (Vec::new(), Vec::new(), 0);
-        for _ in 0..plan.rounds(3, 5) {
-            let result = remote::run(plan, &spec)?;
-            complaints(recorder, rate_id, &result);
-            rates.push(result.achieved_per_s);
-            calls += result.correct;
-            let done = result.achieved_per_s * result.seconds;
-            costs.extend(result.server_cpu_us.map(|cpu_us| cpu_us as f64 / done));
-        }
-        recorder.samples(rate_id, &rates, Unit::PerSecond, calls);
-        if costs.len() == rates.len() {
-            recorder.samples(cost_id, &costs, Unit::Us, calls);
-        }
-    }
-    Ok(())
-}
-
 /// Sessions opened over HTTP, each an actor, on a node that has room for all of them.
 fn sessions(plan: &Plan, recorder: &mut Recorder) -> Result<(), ScenarioError> {
     let spec = NodeSpec {
@@ -182,7 +140,7 @@ fn sessions(plan: &Plan, recorder: &mut Recorder) -> Result<(), ScenarioError> {
 }
 
 /// What a load did not get, for the reader.
-fn complaints(recorder: &mut Recorder, id: &str, result: &LoadResult) {
+pub(super) fn complaints(recorder: &mut Recorder, id: &str, result: &LoadResult) {
     let LoadResult {
         shed,
         failed,

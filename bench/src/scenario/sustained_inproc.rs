@@ -29,6 +29,7 @@ use crate::inproc::{self, refused};
 use crate::load::conn::{self, Expected, Flight, Outcome};
 use crate::load::reply;
 use crate::load::schedule::{Arrival, Schedule};
+use crate::load::spec::Answers;
 use crate::load::tally::Tally;
 use crate::load::wire::{self, Endpoint, ID_BASE, Template, Wire};
 use crate::measure::clock;
@@ -210,7 +211,7 @@ impl Desk {
         };
         let expected = match self.expected {
             Some(expected) => expected,
-            None => match conn::learn(Wire::Modern, output, reply, &self.text) {
+            None => match conn::learn(Wire::Modern, Answers::Own, output, reply, &self.text) {
                 Ok(expected) => *self.expected.insert(expected),
                 Err(why) => return Outcome::Wrong(why),
             },

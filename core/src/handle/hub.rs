@@ -17,15 +17,18 @@ use ninefold_runtime::{
 
 use super::id::{Route, Secret};
 use super::tell::tell;
+use crate::auth::Owner;
 use crate::limits::{HUB_MESSAGE_BYTES, HUB_MESSAGES, Limits};
 use crate::session::{Event, Reply};
 
 /// What comes to a slot.
 pub(crate) enum Parcel {
-    /// The answer to a question.
-    Reply(Reply),
+    /// The answer to a question, and who gives it.
+    Reply(Option<Owner>, Reply),
     /// An event of a session.
     Event(Event),
+    /// A message of a client, for a stream of 2024-11-05.
+    Message(Vec<u8>),
     /// The call is to end.
     Cancel,
     /// Nothing more will come.
@@ -37,8 +40,9 @@ impl Parcel {
     fn bytes(&self) -> usize {
         match self {
             Self::Event(event) => event.id.len() + event.data.len(),
-            Self::Reply(Reply::Result(text)) => text.len(),
-            Self::Reply(Reply::Error { message, .. }) => message.len(),
+            Self::Reply(_, Reply::Result(text)) => text.len(),
+            Self::Reply(_, Reply::Error { message, .. }) => message.len(),
+            Self::Message(text) => text.len(),
             Self::Cancel | Self::End => 0,
         }
     }

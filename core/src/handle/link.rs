@@ -12,6 +12,7 @@ use super::hub::{Hub, Parcel, Slot};
 use super::id::{IdCodec, Secret};
 use super::session::{Begin, Detach, End, Record, Session, StreamEnd};
 use super::tell::tell;
+use crate::auth::Owner;
 use crate::session::{Event, Expected, Feed, Reply, SessionLink};
 use crate::tool::LocalBoxFuture;
 
@@ -21,6 +22,8 @@ pub(super) struct Link {
     pub(super) codec: Arc<IdCodec>,
     pub(super) session: Address<Session>,
     pub(super) secret: Secret,
+    /// Whose session it is: nobody else may answer its questions.
+    pub(super) owner: Option<Owner>,
     pub(super) answer_within: Duration,
 }
 
@@ -28,13 +31,17 @@ impl SessionLink for Link {
     fn expect(&self) -> Option<Expected> {
         let slot = self.hub.slot()?;
         let at = slot.at();
-        let within = self.answer_within;
-        let reply = async move {
-            match timeout(within, slot.receive()).await {
-                Ok(Parcel::Reply(reply)) => Some(reply),
-                _ => None::<Reply>,
+        let (within, owner) = (self.answer_within, self.owner);
+        let answer = async move {
+            loop {
+                match slot.receive().await {
+                    Parcel::Reply(from, reply) if from == owner => break Some(reply),
+                    Parcel::Reply(..) => {}
+                    _ => break None::<Reply>,
+                }
             }
         };
+        let reply = async move { timeout(within, answer).await.unwrap_or(None) };
         Some(Expected {
             id: self.codec.encode(at.route, at.secret),
             reply: Box::pin(reply),
@@ -112,7 +119,7 @@ impl Feed for SessionFeed {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Parcel::Event(event)) => return Poll::Ready(Some(event)),
                 Poll::Ready(Parcel::End) => return Poll::Ready(None),
-                Poll::Ready(Parcel::Reply(_) | Parcel::Cancel) => {}
+                Poll::Ready(Parcel::Reply(..) | Parcel::Message(_) | Parcel::Cancel) => {}
             }
         }
     }

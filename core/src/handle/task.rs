@@ -16,6 +16,7 @@ use ninefold_runtime::{
 use serde_json::{Map, Value, json};
 
 use super::id::{IdCodec, Route, Secret};
+use crate::auth::Owner;
 use crate::counters::{Counters, bump};
 use crate::limits::{HANDLE_ANSWER_MS, Limits, TASK_MESSAGE_BYTES, TASK_MESSAGES};
 use crate::mcp::COMPLETE;
@@ -135,11 +136,12 @@ impl Drop for Seat {
 
 struct Ask {
     secret: Secret,
+    owner: Option<Owner>,
     want: Want,
 }
 
 impl Message for Ask {
-    /// `None` to whoever does not know the secret.
+    /// `None` to whoever does not know the secret, or is somebody else.
     type Reply = Option<String>;
 
     fn bytes(&self) -> usize {
@@ -168,7 +170,7 @@ impl Actor for Task {
 
 impl Handler<Ask> for Task {
     fn handle(&mut self, ask: Ask, _: &mut Context<'_, Self>) -> Option<String> {
-        if !self.secret.matches(ask.secret) {
+        if !self.secret.matches(ask.secret) || self.shared.talk.owner() != ask.owner {
             return None;
         }
         match ask.want {
@@ -219,6 +221,7 @@ impl ShardTasks {
 }
 
 impl Tasks for ShardTasks {
+    // [mcp:state-by-handle]
     fn begin(&self, job: Job) -> Result<String, Job> {
         let Taken { tasks, bytes } = &*self.taken;
         let room = tasks.get() < self.tasks_max && bytes.get() < self.bytes_max;
@@ -267,7 +270,12 @@ impl Tasks for ShardTasks {
         Ok(members)
     }
 
-    fn ask(&self, id: &str, want: Want) -> LocalBoxFuture<'static, Result<String, TaskError>> {
+    fn ask(
+        &self,
+        id: &str,
+        owner: Option<Owner>,
+        want: Want,
+    ) -> LocalBoxFuture<'static, Result<String, TaskError>> {
         let Some((route, secret)) = self.codec.decode(id) else {
             return Box::pin(std::future::ready(Err(TaskError::Unknown)));
         };
@@ -279,7 +287,12 @@ impl Tasks for ShardTasks {
         let Some(task) = Address::<Task>::from_parts(shard, index, generation) else {
             return Box::pin(std::future::ready(Err(TaskError::Busy)));
         };
-        let call = task.call(Ask { secret, want }, ANSWER_WITHIN);
+        let ask = Ask {
+            secret,
+            owner,
+            want,
+        };
+        let call = task.call(ask, ANSWER_WITHIN);
         Box::pin(async move {
             match call.await {
                 Ok(Some(members)) => Ok(members),

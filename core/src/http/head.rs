@@ -140,13 +140,25 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// The values of every field called `name`, found by reading the head again: for rare fields.
     pub fn fields(&self, name: &str) -> Vec<&'a [u8]> {
+        self.values(name).collect()
+    }
+
+    /// As [`Head::fields`], one after the other.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let lines = self.raw.split(|&byte| byte == b'\n').skip(1);
-        let value = |line: &'a [u8]| {
+        lines.filter_map(move |line| {
             let colon = memchr::memchr(b':', line)?;
             let named = line[..colon].eq_ignore_ascii_case(name.as_bytes());
             named.then(|| line[colon + 1..].trim_ascii())
-        };
-        lines.filter_map(value).collect()
+        })
+    }
+
+    /// The query of the target, without its question mark; empty when there is none.
+    pub(crate) fn query(&self) -> &'a [u8] {
+        let mut words = self.raw.split(|&byte| byte == b' ');
+        let target = words.nth(1).unwrap_or_default();
+        let mark = memchr::memchr(b'?', target);
+        mark.map_or(&[], |mark| &target[mark + 1..])
     }
 }
 
@@ -247,7 +259,13 @@ impl Fields {
         let index = &mut self.index;
         // The length is the cheapest discriminator: most fields fail it at once.
         match header.name.len() {
-            4 if is("host") => once(&mut index.host, value, head, "Host")?,
+            4 if is("host") => {
+                // RFC 9112, 3.2: whom a request is for has one reading too.
+                if !is_authority(value) {
+                    return Err(HttpError::Host);
+                }
+                once(&mut index.host, value, head, "Host")?;
+            }
             6 if is("origin") => once(&mut index.origin, value, head, "Origin")?,
             6 if is("accept") => accept(&mut index.accept, value),
             6 if is("expect") => {
@@ -342,7 +360,7 @@ impl Fields {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http://"))
             .map(|(_, rest)| rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())));
         let local = match absolute {
-            Some((authority, _)) if authority.is_empty() || authority.contains('@') => {
+            Some((authority, _)) if authority.is_empty() || !is_authority(authority.as_bytes()) => {
                 return Err(HttpError::Head("authority of the request target"));
             }
             Some((authority, local)) => {
@@ -363,6 +381,38 @@ fn once(slot: &mut Span, value: &[u8], head: &[u8], name: &'static str) -> Resul
     }
     *slot = Span::of(value, head);
     Ok(())
+}
+
+/// Whether `byte` may be part of a field name or another token (RFC 9110, 5.6.2).
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether `text` is `host[:port]`, or nothing (RFC 3986, 3.2.2), without the user that a URI may
+/// name before it. A comma is let through by that grammar, but two hosts are not one.
+fn is_authority(text: &[u8]) -> bool {
+    let (host, port) = match text {
+        [b'[', rest @ ..] => match memchr::memchr(b']', rest) {
+            Some(end) if rest[..end].iter().all(|&it| is_address_byte(it)) => {
+                rest.split_at(end + 1)
+            }
+            _ => return false,
+        },
+        _ => text.split_at(memchr::memchr(b':', text).unwrap_or(text.len())),
+    };
+    let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+    let literal = text.first() == Some(&b'[');
+    let port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    port && (literal || host.iter().all(named))
+}
+
+/// Whether `byte` may be part of an address in brackets.
+fn is_address_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b":.-_~".contains(&byte)
 }
 
 /// Elements of a comma-separated field value, trimmed.

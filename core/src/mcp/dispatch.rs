@@ -11,6 +11,7 @@ use super::listen::Listening;
 use super::rounds::{self, Digest};
 use super::work::Work;
 use super::{Capabilities, Era, call, complete, prompts, resources};
+use crate::auth::Identity;
 use crate::catalog::Listed;
 use crate::context::{Context, Level};
 use crate::rpc::{Id, Params, RpcError, Value, write};
@@ -31,6 +32,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) mirror: Option<Mirror<'a>>,
     /// Makes the way back to the session of a legacy request.
     pub(crate) link: &'a dyn Fn() -> Option<Rc<dyn SessionLink>>,
+    /// Who asks, where that has to be said.
+    pub(crate) identity: Option<&'a Rc<Identity>>,
 }
 
 /// What became of a request.
@@ -46,6 +49,7 @@ pub(crate) enum Flow {
 }
 
 /// Answers a request of a method that both eras have.
+// [mcp:mrtr-methods]
 pub(crate) fn answer(
     service: &Service,
     asker: &Asker<'_>,
@@ -143,7 +147,8 @@ impl<'a, 'v> Opener<'a, 'v> {
 
     /// The digest of the call.
     pub(crate) fn digest(&self) -> Digest {
-        rounds::digest(self.method, self.params)
+        let owner = self.asker.identity.map(|it| it.owner());
+        rounds::digest(owner, self.method, self.params)
     }
 
     /// Era of the call.
@@ -160,6 +165,7 @@ impl<'a, 'v> Opener<'a, 'v> {
                 log_level,
                 meta,
                 link,
+                identity,
                 ..
             } = *self.asker;
             let token = match meta.and_then(|meta| meta.get("progressToken")) {
@@ -177,6 +183,7 @@ impl<'a, 'v> Opener<'a, 'v> {
                 log_level,
                 token,
                 link: link(),
+                identity: identity.cloned(),
                 answers: self.answers.take(),
             };
             Talk::new(opening, self.service.server().limits())

@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::Owner;
 use crate::catalog::Listed;
 use crate::limits::Limits;
 use crate::rpc::{RpcError, Value, write};
@@ -17,13 +18,15 @@ const TAG: usize = 32;
 /// Bytes of a cursor's tag: it guards no secret, only against numbers that were never given.
 const SHORT_TAG: usize = 8;
 
-/// What a state belongs to: method and parameters of the call, without what a round adds.
+/// What a state belongs to: who calls, and method and parameters of the call, without what a round
+/// adds.
 pub(crate) type Digest = [u8; 32];
 
-/// The digest of a call.
-pub(crate) fn digest(method: &str, params: Value<'_>) -> Digest {
+/// The digest of a call of `owner`.
+pub(crate) fn digest(owner: Option<Owner>, method: &str, params: Value<'_>) -> Digest {
     const ROUND: [&str; 3] = ["_meta", "inputResponses", "requestState"];
     let mut text = Vec::with_capacity(256);
+    text.extend_from_slice(owner.as_ref().map_or(&[], Owner::bytes));
     write::string(&mut text, method);
     let mut members: Vec<_> = params.as_object().unwrap_or_default().iter().collect();
     members.retain(|(name, _)| !ROUND.contains(name));
@@ -69,6 +72,7 @@ impl Secrets {
 
     /// The answers that the state `text` of the call `digest` carries, unless it was changed, is
     /// of another call or of an earlier process, or has expired.
+    // [mcp:mrtr-hostile]
     pub(crate) fn open(
         &self,
         digest: &Digest,
@@ -173,6 +177,7 @@ mod tests {
 
     #[test]
     fn a_state_is_good_for_its_call_and_its_time() {
+        // [mcp:mrtr-hostile]
         let (secrets, limits) = (Secrets::fresh().unwrap(), Limits::default());
         let params = [("a", Value::Int(1)), ("b", Value::Null)];
         let swapped = [
@@ -180,15 +185,15 @@ mod tests {
             ("_meta", Value::Null),
             ("a", Value::Int(1)),
         ];
-        let call = digest("m", Value::Object(&params));
-        assert_eq!(call, digest("m", Value::Object(&swapped)));
+        let call = digest(None, "m", Value::Object(&params));
+        assert_eq!(call, digest(None, "m", Value::Object(&swapped)));
         let state = secrets.seal(&call, 100, &answers());
         let open = |digest, now, text: &str| secrets.open(digest, now, text, &limits);
         assert_eq!(open(&call, 100, &state), Some(answers()));
         assert_eq!(open(&call, 101, &state), None, "expired");
-        let other = digest("m", Value::Object(&params[..1]));
+        let other = digest(None, "m", Value::Object(&params[..1]));
         assert_eq!(open(&other, 1, &state), None, "another call's");
-        assert_ne!(call, digest("n", Value::Object(&params)));
+        assert_ne!(call, digest(None, "n", Value::Object(&params)));
         for tampered in [
             format!("{state}-TAMPERED"),
             format!("{state}A"),

@@ -4,14 +4,15 @@ use std::rc::Rc;
 
 use super::dispatch::{self, Asker, Flow, bad_level};
 use super::{Capabilities, Era, Version, work};
+use crate::auth::{Identity, Owner};
 use crate::context::Level;
 use crate::limits::{CLIENT_NAME_BYTES, Limits};
 use crate::rpc::{Id, Params, Response, RpcError, Value, write};
 use crate::service::Service;
 use crate::session::{Change, Reply, SessionFacts, SessionLink, SessionView};
 
-/// Reads `initialize`: what was negotiated, and with whom.
-pub(crate) fn hello(params: Value<'_>) -> Result<SessionFacts, RpcError> {
+/// Reads `initialize` of `owner`: what was negotiated, and with whom.
+pub(crate) fn hello(params: Value<'_>, owner: Option<Owner>) -> Result<SessionFacts, RpcError> {
     let refuse = |what: &'static str| Err(RpcError::invalid_params(what));
     let members = params.pick(["protocolVersion", "capabilities", "clientInfo"]);
     let Ok([version, capabilities, client]) = members else {
@@ -32,10 +33,12 @@ pub(crate) fn hello(params: Value<'_>) -> Result<SessionFacts, RpcError> {
         version: Version::negotiate(requested),
         client,
         capabilities: Capabilities::read(capabilities),
+        owner,
     })
 }
 
 /// Writes the answer to `initialize`.
+// [mcp:init-answer]
 pub(crate) fn welcome(service: &Service, id: Id<'_>, version: Version, out: &mut Vec<u8>) {
     write::open_result(out, id);
     out.extend_from_slice(br#"{"protocolVersion":"#);
@@ -51,8 +54,8 @@ pub(crate) fn answer(
     service: &Service,
     session: SessionView,
     link: &dyn Fn() -> Option<Rc<dyn SessionLink>>,
-    id: Id<'_>,
-    request: Params<'_>,
+    identity: Option<&Rc<Identity>>,
+    (id, request): (Id<'_>, Params<'_>),
     out: &mut Vec<u8>,
 ) -> Result<Flow, RpcError> {
     if request.method == "ping" {
@@ -66,11 +69,13 @@ pub(crate) fn answer(
         meta: request.meta,
         mirror: None,
         link,
+        identity,
     };
     dispatch::answer(service, &asker, id, request, out)
 }
 
 /// Writes an answer that says nothing but yes.
+// [mcp:ping]
 pub(crate) fn agree(id: Id<'_>, out: &mut Vec<u8>) {
     write::open_result(out, id);
     out.extend_from_slice(b"{}}");

@@ -3,26 +3,32 @@
 //! Checks run in the one order that satisfies every conformance probe: header present, `_meta`
 //! complete, both equal, version implemented, mirrors equal, method known, parameters.
 
+use std::rc::Rc;
+
 use super::dispatch::{self, Asker, Flow, bad_level};
 use super::headers::{Mirror, mismatch};
 use super::{
     Capabilities, Era, META_CAPABILITIES, META_LOG_LEVEL, META_VERSION, MODERN, Version, listen,
 };
+use crate::auth::Identity;
 use crate::context::Level;
 use crate::rpc::{Code, Id, Params, RpcError, Value, write};
 use crate::service::Service;
 use crate::task::{EXTENSION, Want};
 
-/// Answers one request. `mirror` holds the headers beside it, on transports that have headers.
+/// Answers one request. `mirror` holds the headers beside it, on transports that have headers;
+/// `identity` says whose it is, where that has to be said.
 pub(crate) fn answer<'a>(
     service: &Service,
     id: Id<'_>,
     request: Params<'a>,
     mirror: Option<Mirror<'a>>,
+    identity: Option<&'a Rc<Identity>>,
     out: &mut Vec<u8>,
 ) -> Result<Flow, RpcError> {
     let capabilities = admit(request, mirror)?;
     match request.method {
+        // [mcp:discover]
         "server/discover" => {
             write::open_result(out, id);
             out.extend_from_slice(service.server().discovery());
@@ -50,6 +56,7 @@ pub(crate) fn answer<'a>(
                 meta: request.meta,
                 mirror,
                 link: &|| None,
+                identity,
             };
             dispatch::answer(service, &asker, id, request, out)
         }
@@ -90,6 +97,7 @@ fn ask_task(
 }
 
 /// Checks one notification; every method is accepted, none has an effect here.
+// [mcp:rpc-note-silent] [mcp:http-accepted]
 pub(crate) fn accept(notification: Params<'_>, mirror: Option<Mirror<'_>>) -> Result<(), RpcError> {
     let named = notification
         .meta
@@ -109,6 +117,7 @@ pub(crate) fn accept(notification: Params<'_>, mirror: Option<Mirror<'_>>) -> Re
 }
 
 /// The capabilities of the client, once everything that every request must hold is there.
+// [mcp:stateless] [mcp:meta-check]
 fn admit<'a>(request: Params<'a>, mirror: Option<Mirror<'_>>) -> Result<Value<'a>, RpcError> {
     if mirror.is_some_and(|mirror| mirror.version.is_none()) {
         return Err(mismatch("MCP-Protocol-Version is missing"));
@@ -126,6 +135,7 @@ fn admit<'a>(request: Params<'a>, mirror: Option<Mirror<'_>>) -> Result<Value<'a
 }
 
 /// The version and the capabilities that `_meta` names, once all that it must hold is there.
+// [mcp:meta-values]
 fn metadata(meta: Option<Value<'_>>) -> Result<(&str, Value<'_>), RpcError> {
     let refuse = |what: &'static str| {
         Err(RpcError::new(
@@ -152,6 +162,7 @@ fn metadata(meta: Option<Value<'_>>) -> Result<(&str, Value<'_>), RpcError> {
     }
 }
 
+// [mcp:version-unsupported]
 fn implemented(version: &str) -> Result<(), RpcError> {
     if Version::find(MODERN, version.as_bytes()).is_some() {
         return Ok(());

@@ -7,31 +7,40 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ninefold_runtime::net::{TcpListener, TcpStream};
-use ninefold_runtime::{clock, is_draining, sleep, spawn_local};
+use ninefold_runtime::{SpawnError, clock, is_draining, sleep, spawn_local};
 use pin_project_lite::pin_project;
 
 use super::ShardSeat;
 use super::conn::Connection;
+use super::lines::{Far, Lines};
 
 /// How often a failing accept is logged.
 const LOG_EVERY_NS: u64 = 1_000_000_000;
 /// How often the levels of a shard are published to the control plane.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
-/// Accepts on `listener` until the runtime drains; beyond the shard's limit a connection is closed
-/// at once.
-pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// HTTP.
+    Http,
+    /// A message a line.
+    Lines,
+}
+
+/// Starts what a shard does for all its connections.
+pub(crate) fn tend(seat: &Rc<ShardSeat>) -> Result<(), SpawnError> {
+    spawn_local(publish(seat.clone()))?;
+    spawn_local(listen(seat.clone()))
+}
+
+/// Accepts on `listener` until the runtime drains; beyond the limit of the shard or of its peer a
+/// connection is closed at once.
+pub(crate) async fn accept(mut listener: TcpListener, speech: Speech, seat: Rc<ShardSeat>) {
     let mut logged_ns = 0;
-    let publishing = spawn_local(publish(seat.clone()));
-    if publishing
-        .and_then(|()| spawn_local(listen(seat.clone())))
-        .is_err()
-    {
-        return;
-    }
     while let Some(accepted) = until_drain(listener.accept()).await {
         match accepted {
-            Ok(stream) => admit(stream, &seat),
+            Ok(stream) => admit(stream, speech, &seat),
             Err(error) => {
                 let now_ns = clock::monotonic_ns();
                 if now_ns - logged_ns > LOG_EVERY_NS {
@@ -47,8 +56,9 @@ pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
     }
 }
 
-fn admit(stream: TcpStream, seat: &Rc<ShardSeat>) {
-    let limit = seat.service.server().limits().connections_per_shard;
+fn admit(stream: TcpStream, speech: Speech, seat: &Rc<ShardSeat>) {
+    let limits = seat.service.server().limits();
+    let limit = limits.connections_per_shard;
     if seat.open.get() >= limit {
         seat.stats.refused_connections.add(1);
         tracing::debug!(
@@ -57,8 +67,28 @@ fn admit(stream: TcpStream, seat: &Rc<ShardSeat>) {
         );
         return;
     }
-    let connection = Connection::new(stream, seat.clone());
-    if spawn_local(connection.serve()).is_err() {
+    let limit = limits.peer_connections_per_shard;
+    // Who has no address any more has gone, and is found to be gone by the first receive; a Unix
+    // socket has none.
+    let peer = stream.peer().map(|it| it.ip());
+    let Ok(place) = peer.map(|it| seat.peers.admit(it, limit)).transpose() else {
+        seat.stats.refused_peer_connections.add(1);
+        tracing::debug!(
+            limit,
+            ?peer,
+            "connection closed at accept: its peer holds its limit"
+        );
+        return;
+    };
+    let seat_of = seat.clone();
+    let started = match speech {
+        Speech::Http => spawn_local(Connection::new(stream, seat_of, place).serve()),
+        Speech::Lines => {
+            let lines = Lines::new(stream, seat_of, Far::Socket);
+            spawn_local(lines.holding(place).serve())
+        }
+    };
+    if started.is_err() {
         seat.stats.refused_connections.add(1);
     }
 }

@@ -14,6 +14,9 @@ use ninefold_runtime::{clock, draining, is_draining, timeout, yield_now};
 use super::ShardSeat;
 use super::acceptor::until_drain;
 use super::inbox::Inbox;
+use super::pair;
+use super::peers::Place;
+use super::seat::OpenConnection;
 use crate::http::response::CONTINUE;
 use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
 use crate::limits::{
@@ -73,23 +76,27 @@ pub(super) struct Connection {
     /// When the current head or body began to be waited for.
     since_ns: u64,
     awaited: Option<bool>,
+    /// Bytes that have come since then.
+    received: usize,
+    /// Requests answered.
+    served: usize,
     counted_bytes: usize,
+    _open: OpenConnection,
+    /// Among the connections of its peer.
+    _place: Option<Place>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.seat.open.set(self.seat.open.get() - 1);
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, 0);
     }
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>) -> Self {
-        seat.open.set(seat.open.get() + 1);
+    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>, place: Option<Place>) -> Self {
         Self {
             stream,
+            _open: seat.open_connection(),
             seat,
             parser: Parser::new(),
             inbox: Inbox::default(),
@@ -97,7 +104,10 @@ impl Connection {
             sending: false,
             since_ns: 0,
             awaited: None,
+            received: 0,
+            served: 0,
             counted_bytes: 0,
+            _place: place,
         }
     }
 
@@ -114,7 +124,7 @@ impl Connection {
                 && self.flush().await.is_ok()
             {
                 self.stream.shutdown_write();
-                self.linger().await;
+                linger(&mut self.stream).await;
             } else {
                 // Closing cuts off a send in flight, and an answer given is an answer owed.
                 let _ = self.flush().await;
@@ -179,12 +189,22 @@ impl Connection {
         if self.out.capacity() == 0 {
             self.out = send_buffer();
         }
-        let (head, body) = frame.split(self.inbox.bytes());
+        let (mut head, body) = frame.split(self.inbox.bytes());
         let seat = &*self.seat;
-        let outcome = seat
-            .service
-            .respond(&head, body, arena, &seat.sessions, &mut self.out)
-            .await;
+        self.served += 1;
+        head.keep_alive &= self.served < seat.service.server().limits().requests_per_connection;
+        let old = match seat.pairs {
+            true => pair::respond(&self.seat, &head, body, &mut self.out),
+            false => None,
+        };
+        let outcome = match old {
+            Some(outcome) => outcome,
+            None => {
+                let (sessions, out) = (&seat.sessions, &mut self.out);
+                let respond = seat.service.respond(&head, body, arena, sessions, out);
+                respond.await
+            }
+        };
         seat.stats.requests.add(1);
         self.awaited = None;
         self.inbox.consume(frame.consumed());
@@ -347,10 +367,11 @@ impl Connection {
         if self.awaited != Some(body) {
             self.awaited = Some(body);
             self.since_ns = now_ns;
+            self.received = 0;
         }
         let limits = self.seat.service.server().limits();
         let allowed_ms = if body {
-            limits.body_deadline_ms
+            body_time_ms(limits, self.received)
         } else {
             limits.header_deadline_ms
         };
@@ -362,6 +383,7 @@ impl Connection {
         let Ok(Some(buffer)) = received else {
             return Err(End::Closed);
         };
+        self.received += buffer.len();
         self.inbox.push(buffer);
         self.count_gathered();
         if self.seat.gathered.get() > self.limits().inbox_bytes_per_shard
@@ -375,9 +397,7 @@ impl Connection {
 
     fn count_gathered(&mut self) {
         let now = self.inbox.gathered_bytes();
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() + now - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, now);
         self.counted_bytes = now;
     }
 
@@ -408,19 +428,52 @@ impl Connection {
             }
         }
     }
+}
 
-    /// Reads and drops what the peer still sends, within bounds.
-    async fn linger(&mut self) {
-        let mut left = LINGER_BYTES;
-        let drain = async {
-            while let Ok(Some(buffer)) = self.stream.receive().await {
-                left = left.saturating_sub(buffer.len());
-                if left == 0 {
-                    return;
-                }
+/// How long a body may take of which `received` bytes have come: each byte buys time, up to the
+/// deadline.
+fn body_time_ms(limits: &Limits, received: usize) -> u64 {
+    let bought = (received as u64)
+        .saturating_mul(1000)
+        .checked_div(limits.body_bytes_per_s as u64);
+    // Without a rate there is nothing to buy.
+    bought.map_or(limits.body_deadline_ms, |bought| {
+        let allowed = limits.body_grace_ms.saturating_add(bought);
+        allowed.min(limits.body_deadline_ms)
+    })
+}
+
+/// Reads and drops what the peer still sends, within bounds.
+pub(super) async fn linger(stream: &mut TcpStream) {
+    let mut left = LINGER_BYTES;
+    let drain = async {
+        while let Ok(Some(buffer)) = stream.receive().await {
+            left = left.saturating_sub(buffer.len());
+            if left == 0 {
+                return;
             }
+        }
+    };
+    // However it ends, the connection is over.
+    let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_buys_time_by_its_bytes_up_to_the_deadline() {
+        let mut limits = Limits {
+            body_grace_ms: 500,
+            body_bytes_per_s: 1000,
+            body_deadline_ms: 3000,
+            ..Limits::default()
         };
-        // However it ends, the connection is over.
-        let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
+        let times = [0, 1, 100, 2500, 2501, 25_000, usize::MAX];
+        let allowed = times.map(|received| body_time_ms(&limits, received));
+        assert_eq!(allowed, [500, 501, 600, 3000, 3000, 3000, 3000]);
+        limits.body_bytes_per_s = 0;
+        assert_eq!(body_time_ms(&limits, 0), 3000);
     }
 }

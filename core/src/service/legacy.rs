@@ -8,8 +8,8 @@ use crate::mcp::dispatch::Flow;
 use crate::mcp::work::Work;
 use crate::mcp::{Era, Version, v2025_11_25};
 use crate::rest::Rest;
-use crate::rpc::{Code, Id, Message, Params, Response, RpcError, Value, write};
-use crate::session::{SessionError, SessionView, Sessions};
+use crate::rpc::{Code, Id, Message, Response, RpcError, Value, write};
+use crate::session::{Change, SessionError, SessionView, Sessions};
 
 /// What became of one message of a batch.
 enum Batched {
@@ -33,11 +33,8 @@ impl Service {
             Message::Request(id, request) => {
                 let session = session_id(exchange.head).map_err(of(id))?;
                 let change = v2025_11_25::change(self, request).map_err(of(id))?;
-                let found = match change.clone() {
-                    Some(change) => sessions.change(session, change).await,
-                    None => sessions.check(session).await,
-                };
-                let view = found.map_err(|e| of(id)(self.session_error(e)))?;
+                let found = self.reach(exchange, session, change.clone()).await;
+                let view = found.map_err(of(id))?;
                 let start = out.len();
                 let body = Body::open(out, 200, exchange.connection);
                 if change.is_some() {
@@ -45,8 +42,9 @@ impl Service {
                     body.finish(out);
                     return Ok(200);
                 }
-                let link = || sessions.link(session);
-                let flow = v2025_11_25::answer(self, view, &link, id, request, out);
+                let link = || sessions.link(session, exchange.owner());
+                let identity = exchange.identity.get();
+                let flow = v2025_11_25::answer(self, view, &link, identity, (id, request), out);
                 if let Flow::Goes(work) = flow.map_err(of(id))? {
                     out.truncate(start);
                     let rest = Rest::call(*work, exchange.connection, exchange.chunked(), false);
@@ -58,14 +56,14 @@ impl Service {
             }
             Message::Notification(note) => {
                 let session = session_id(exchange.head)?;
-                self.note(sessions, session, note).await?;
+                let change = v2025_11_25::noted(note, self.server.limits());
+                self.reach(exchange, session, change).await?;
                 Ok(exchange.accepted(out))
             }
             Message::Response(response) => {
                 let session = session_id(exchange.head)?;
-                let found = sessions.check(session).await;
-                found.map_err(|e| self.session_error(e))?;
-                self.reply(sessions, session, response).await?;
+                self.reach(exchange, session, None).await?;
+                self.reply(exchange, session, response).await?;
                 Ok(exchange.accepted(out))
             }
         }
@@ -74,12 +72,13 @@ impl Service {
     /// Takes the answer of a client to a question.
     async fn reply<S: Sessions>(
         &self,
-        sessions: &S,
+        exchange: &Exchange<'_, '_, S>,
         session: &str,
         response: Response<'_>,
     ) -> Result<(), RpcError> {
         if let Some((request, reply)) = v2025_11_25::reply(response) {
-            let taken = sessions.reply(session, request, reply).await;
+            let (sessions, owner) = (exchange.sessions, exchange.owner());
+            let taken = sessions.reply(session, owner, request, reply).await;
             if !taken.map_err(|e| self.session_error(e))? {
                 // A late answer is nobody's fault.
                 tracing::debug!("an answer came for a request that nobody waits for");
@@ -96,7 +95,7 @@ impl Service {
         params: Value<'_>,
         out: &mut Vec<u8>,
     ) -> Answered<'a> {
-        let facts = v2025_11_25::hello(params).map_err(of(id))?;
+        let facts = v2025_11_25::hello(params, exchange.owner()).map_err(of(id))?;
         let version = facts.version;
         let session = exchange.sessions.open(facts).await;
         let session = session.map_err(|e| of(id)(self.session_error(e)))?;
@@ -107,18 +106,29 @@ impl Service {
         Ok(200)
     }
 
-    /// Takes a notification of a legacy session.
-    async fn note<S: Sessions>(
+    /// Finds a session of who asks, and changes it. That it is theirs is known before anything is
+    /// changed; where nobody has to say who they are, that takes no message of its own.
+    async fn reach<S: Sessions>(
         &self,
-        sessions: &S,
+        exchange: &Exchange<'_, '_, S>,
         session: &str,
-        note: Params<'_>,
-    ) -> Result<(), RpcError> {
-        let taken = match v2025_11_25::noted(note, self.server.limits()) {
-            Some(change) => sessions.change(session, change).await,
+        change: Option<Change>,
+    ) -> Result<SessionView, RpcError> {
+        let sessions = exchange.sessions;
+        let view = match change {
+            Some(change) => {
+                if exchange.owner().is_some() {
+                    let found = sessions.check(session).await;
+                    let found = found.map_err(|e| self.session_error(e))?;
+                    self.owns(exchange, &found)?;
+                }
+                sessions.change(session, change).await
+            }
             None => sessions.check(session).await,
         };
-        taken.map(drop).map_err(|e| self.session_error(e))
+        let view = view.map_err(|e| self.session_error(e))?;
+        self.owns(exchange, &view)?;
+        Ok(view)
     }
 
     /// Answers the messages of a batch, which the version 2025-03-26 alone knows.
@@ -136,14 +146,14 @@ impl Service {
             return refuse("Invalid request: only sessions of 2025-03-26 may send batches");
         };
         let session = session_id(exchange.head)?;
-        let view = exchange.sessions.check(session).await;
-        let view = view.map_err(|e| self.session_error(e))?;
+        let view = self.reach(exchange, session, None).await?;
         if view.version != Version::V2025_03_26 {
             return refuse("Invalid request: only sessions of 2025-03-26 may send batches");
         }
         if messages.is_empty() || messages.len() > self.server.limits().batch_count {
             return refuse("Invalid request: a batch is empty, or over its limit");
         }
+        self.permit_all(exchange, messages)?;
         let (mut ready, mut works) = (Vec::new(), Vec::new());
         for &message in messages {
             match self.batched(exchange, session, view, message).await? {
@@ -187,7 +197,9 @@ impl Service {
             Ok(message) => message,
             Err(malformed) => return refused(malformed.id, malformed.error),
         };
-        if let Err(error) = self.check_id(message) {
+        if let Message::Request(id, _) = message
+            && let Err(error) = self.check_id(id)
+        {
             return refused(None, error);
         }
         self.count(exchange, message);
@@ -206,25 +218,28 @@ impl Service {
                     Err(error) => return refused(Some(id), error),
                 }
                 let mut answer = Vec::new();
-                let link = || sessions.link(session);
-                match v2025_11_25::answer(self, view, &link, id, request, &mut answer) {
+                let link = || sessions.link(session, exchange.owner());
+                let (identity, asked) = (exchange.identity.get(), (id, request));
+                match v2025_11_25::answer(self, view, &link, identity, asked, &mut answer) {
                     Ok(Flow::Goes(work)) => Ok(Batched::Goes(work)),
                     Ok(_) => Ok(Batched::Answer(answer)),
                     Err(error) => refused(Some(id), error),
                 }
             }
             Message::Notification(note) => {
-                self.note(sessions, session, note).await?;
+                let change = v2025_11_25::noted(note, self.server.limits());
+                self.reach(exchange, session, change).await?;
                 Ok(Batched::Nothing)
             }
             Message::Response(response) => {
-                self.reply(sessions, session, response).await?;
+                self.reply(exchange, session, response).await?;
                 Ok(Batched::Nothing)
             }
         }
     }
 
     /// Opens the stream of a legacy session; the modern era has none.
+    // [mcp:http-get]
     pub(super) async fn get<'a, S: Sessions>(
         &self,
         exchange: &Exchange<'_, '_, S>,
@@ -232,6 +247,8 @@ impl Service {
     ) -> Answered<'a> {
         let head = exchange.head;
         self.guard(head)?;
+        self.admit(exchange).await?;
+        self.permit(exchange, &[])?;
         if Era::of(head.protocol_version, false) == Era::Modern {
             return Ok(self.not_allowed(exchange, out));
         }
@@ -241,6 +258,7 @@ impl Service {
             return Err(RpcError::new(406, Code::InvalidRequest, wanted).into());
         }
         let session = session_id(head)?;
+        self.owns_session(exchange, session).await?;
         let after = head.last_event_id.map(String::from_utf8_lossy);
         let open = self.open_stream()?;
         match exchange.sessions.attach(session, after.as_deref()).await {
@@ -262,12 +280,15 @@ impl Service {
     ) -> Answered<'a> {
         let head = exchange.head;
         self.guard(head)?;
+        self.admit(exchange).await?;
+        self.permit(exchange, &[])?;
         if Era::of(head.protocol_version, false) == Era::Modern {
             return Ok(self.not_allowed(exchange, out));
         }
         exchange.kind.set(Kind::SessionDelete);
         bump(&self.counters.session_delete);
         let session = session_id(head)?;
+        self.owns_session(exchange, session).await?;
         exchange
             .sessions
             .close(session)

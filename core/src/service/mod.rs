@@ -4,15 +4,17 @@
 //! Accept, JSON, era) and nowhere else; what a message means is decided in [`crate::mcp`], which
 //! other transports share. A modern call of a synchronous tool never awaits anything pending.
 
+mod admission;
 mod legacy;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Display;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bumpalo::Bump;
 
+use crate::auth::{Gate, Identity, Looking, Owner};
 use crate::catalog::Held;
 use crate::changes::News;
 use crate::counters::{Counters, Kind, bump};
@@ -39,6 +41,8 @@ const RETRY_AFTER_S: &str = "1";
 pub struct Service {
     server: Server,
     guard: Guard,
+    /// Where tokens are looked at; `None` where none is needed.
+    gate: Option<Box<Gate>>,
     counters: Arc<Counters>,
     json: RefCell<JsonParser>,
     sleep: Sleep,
@@ -68,13 +72,19 @@ pub struct Outcome {
 struct Refused<'a> {
     id: Option<Id<'a>>,
     error: RpcError,
+    /// The value of `WWW-Authenticate`, where a token is at fault.
+    challenge: Option<String>,
 }
 
 type Answered<'a> = Result<u16, Refused<'a>>;
 
 impl From<RpcError> for Refused<'_> {
     fn from(error: RpcError) -> Self {
-        Self { id: None, error }
+        Self {
+            id: None,
+            error,
+            challenge: None,
+        }
     }
 }
 
@@ -83,6 +93,7 @@ fn of<'a>(id: Id<'a>) -> impl FnOnce(RpcError) -> Refused<'a> {
     move |error| Refused {
         id: Some(id),
         error,
+        challenge: None,
     }
 }
 
@@ -93,6 +104,8 @@ struct Exchange<'h, 's, S> {
     sessions: &'s S,
     kind: Cell<Kind>,
     rest: Cell<Option<Box<Rest>>>,
+    /// Who asks, once the gate has let the request in.
+    identity: OnceCell<Rc<Identity>>,
 }
 
 /// One of the streams that a shard may have open; counts while it lives.
@@ -113,6 +126,7 @@ impl Service {
             tasks: None,
             listeners: RefCell::default(),
             streams: Rc::default(),
+            gate: admission::gate(&server),
             server,
             guard,
             counters: Arc::default(),
@@ -126,6 +140,14 @@ impl Service {
     #[must_use]
     pub fn with_counters(mut self, counters: Arc<Counters>) -> Self {
         self.counters = counters;
+        self
+    }
+
+    /// Lets the gate, where there is one, ask for newer keys.
+    pub(crate) fn with_looking(mut self, looking: Option<Arc<Looking>>) -> Self {
+        if let (Some(gate), Some(looking)) = (&mut self.gate, looking) {
+            gate.look_by(looking);
+        }
         self
     }
 
@@ -187,7 +209,7 @@ impl Service {
         }
     }
 
-    fn open_stream(&self) -> Result<OpenStream, RpcError> {
+    pub(crate) fn open_stream(&self) -> Result<OpenStream, RpcError> {
         let open = self.streams.get();
         if open >= self.server.limits().streams_per_shard {
             bump(&self.counters.refused_session_capacity);
@@ -217,12 +239,15 @@ impl Service {
             sessions,
             kind,
             rest: Cell::new(None),
+            identity: OnceCell::new(),
         };
         let answered = match self.route(head) {
             Ok(Method::Delete) => self.delete(&exchange, out).await,
             Ok(Method::Get) => self.get(&exchange, out).await,
             Ok(_) => self.post(&exchange, body, arena, out).await,
+            Err(404) if self.publishes(head) => self.publish(&exchange, out),
             Err(status) => {
+                self.count_route(status);
                 refuse_route(status, connection, out);
                 Ok(status)
             }
@@ -286,10 +311,9 @@ impl Service {
     /// Logs a refusal: the first few, then ever more rarely, so that a flood of bad requests is
     /// seen and does not fill the disk; every one is counted, and debug shows them all.
     pub(crate) fn log_refusal(&self, status: u16, why: &dyn Display) {
-        const SHOWN: u64 = 32;
         let nth = self.refusals.get() + 1;
         self.refusals.set(nth);
-        if nth <= SHOWN || nth.is_power_of_two() {
+        if is_shown(nth) {
             tracing::info!(status, %why, nth, "request refused");
         } else {
             tracing::debug!(status, %why, nth, "request refused");
@@ -297,19 +321,26 @@ impl Service {
     }
 
     /// Path and verb.
+    // [mcp:http-endpoint]
     fn route(&self, head: &Head<'_>) -> Result<Method, u16> {
-        let (counter, status) = match head.method {
-            _ if head.path != PATH => (&self.counters.refused_path, 404),
-            method @ (Method::Post | Method::Get | Method::Delete) => return Ok(method),
-            _ => (&self.counters.refused_verb, 405),
-        };
-        bump(counter);
+        match head.method {
+            _ if head.path != PATH => Err(404),
+            method @ (Method::Post | Method::Get | Method::Delete) => Ok(method),
+            _ => Err(405),
+        }
+    }
+
+    fn count_route(&self, status: u16) {
+        bump(match status {
+            404 => &self.counters.refused_path,
+            _ => &self.counters.refused_verb,
+        });
         self.log_refusal(status, &"no such path, or the path does not take this verb");
-        Err(status)
     }
 
     /// Host and Origin.
-    fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
+    // [mcp:http-origin]
+    pub(crate) fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
         self.guard.check(head).map_err(|foreign| {
             bump(match foreign {
                 Foreign::Host => &self.counters.refused_host,
@@ -319,17 +350,42 @@ impl Service {
         })
     }
 
+    /// Content-Type.
+    pub(crate) fn check_content_type(&self, head: &Head<'_>) -> Result<(), RpcError> {
+        if head.content_type == ContentType::Json {
+            return Ok(());
+        }
+        bump(&self.counters.refused_content_type);
+        let wanted = "Unsupported media type: Content-Type must be application/json";
+        Err(RpcError::new(415, Code::InvalidRequest, wanted))
+    }
+
     /// Content-Type and Accept.
     fn media(&self, head: &Head<'_>) -> Result<(), RpcError> {
-        if head.content_type != ContentType::Json {
-            bump(&self.counters.refused_content_type);
-            let wanted = "Unsupported media type: Content-Type must be application/json";
-            return Err(RpcError::new(415, Code::InvalidRequest, wanted));
-        }
+        self.check_content_type(head)?;
         if !(head.accept.json && head.accept.event_stream) {
             bump(&self.counters.refused_accept);
             let wanted = "Not acceptable: Accept must list application/json and text/event-stream";
             return Err(RpcError::new(406, Code::InvalidRequest, wanted));
+        }
+        Ok(())
+    }
+
+    /// Reads one JSON document; what it needs beside `body` comes from `arena`.
+    pub(crate) fn parse<'a>(
+        &self,
+        body: &'a mut [u8],
+        arena: &'a Bump,
+    ) -> Result<Value<'a>, RpcError> {
+        let parsed = self.json.borrow_mut().parse(body, arena);
+        parsed.map_err(|error| RpcError::new(400, Code::ParseError, error.to_string()))
+    }
+
+    /// Refuses an id that is over its limit: it would be kept while its request is under way.
+    pub(crate) fn check_id(&self, id: Id<'_>) -> Result<(), RpcError> {
+        if id.bytes() > self.server.limits().id_bytes {
+            let wanted = "Invalid request: id is over the limit of bytes";
+            return Err(RpcError::invalid_request(wanted));
         }
         Ok(())
     }
@@ -343,38 +399,29 @@ impl Service {
     ) -> Answered<'a> {
         let head = exchange.head;
         self.guard(head)?;
+        self.admit(exchange).await?;
         self.media(head)?;
-        // Parsed before the first await: the borrow of the parser ends here.
-        let root = self
-            .json
-            .borrow_mut()
-            .parse(body, arena)
-            .map_err(|error| RpcError::new(400, Code::ParseError, error.to_string()))?;
+        let root = self.parse(body, arena)?;
         if let Value::Array(messages) = root {
             return self.batch(exchange, messages, out).await;
         }
         let message = Message::read(root).map_err(|malformed| Refused {
             id: malformed.id,
             error: malformed.error,
+            challenge: None,
         })?;
-        self.check_id(message)?;
-        match self.count(exchange, message) {
+        if let Message::Request(id, _) = message {
+            self.check_id(id)?;
+        }
+        let era = self.count(exchange, message);
+        self.permit(exchange, &[message])?;
+        match era {
             Era::Modern => self.modern(exchange, message, out).await,
             Era::Legacy => self.legacy(exchange, message, out).await,
         }
     }
 
     /// The id of a request is kept while the request is under way.
-    fn check_id(&self, message: Message<'_>) -> Result<(), RpcError> {
-        match message {
-            Message::Request(id, _) if id.bytes() > self.server.limits().id_bytes => {
-                let wanted = "Invalid request: id is over the limit of bytes";
-                Err(RpcError::invalid_request(wanted))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Counts a message and says of which era it is.
     fn count<S>(&self, exchange: &Exchange<'_, '_, S>, message: Message<'_>) -> Era {
         let (kind, meta) = match message {
@@ -407,14 +454,18 @@ impl Service {
             Message::Request(id, request) => {
                 let start = out.len();
                 let body = Body::open(out, 200, exchange.connection);
-                let flow = v2026_07_28::answer(self, id, request, mirror, out).map_err(of(id))?;
+                let identity = exchange.identity.get();
+                let flow = v2026_07_28::answer(self, id, request, mirror, identity, out);
+                let flow = flow.map_err(of(id))?;
                 match flow {
+                    // [mcp:http-answer-kind]
                     Flow::Done => {
                         body.finish(out);
                         return Ok(200);
                     }
                     Flow::Asks(task, want) => {
-                        self.ask_task(id, &task, want, out).await.map_err(of(id))?;
+                        let asked = self.ask_task(id, (&task, exchange.owner()), want, out);
+                        asked.await.map_err(of(id))?;
                         body.finish(out);
                         return Ok(200);
                     }
@@ -451,15 +502,15 @@ impl Service {
     }
 
     /// Answers a request that asks a task.
-    async fn ask_task(
+    pub(crate) async fn ask_task(
         &self,
         id: Id<'_>,
-        task: &str,
+        (task, owner): (&str, Option<Owner>),
         want: Want,
         out: &mut Vec<u8>,
     ) -> Result<(), RpcError> {
         let members = match self.tasks() {
-            Some(tasks) => tasks.ask(task, want).await,
+            Some(tasks) => tasks.ask(task, owner, want).await,
             None => Err(TaskError::Unknown),
         };
         let members = members.map_err(|error| match error {
@@ -486,8 +537,9 @@ impl Service {
         405
     }
 
-    fn session_error(&self, error: SessionError) -> RpcError {
+    pub(crate) fn session_error(&self, error: SessionError) -> RpcError {
         let (status, code) = match error {
+            // [mcp:http-session-gone]
             SessionError::Unknown => (404, Code::SessionNotFound),
             SessionError::Full | SessionError::Unavailable => {
                 bump(&self.counters.refused_session_capacity);
@@ -498,6 +550,16 @@ impl Service {
             SessionError::NoStreams => (405, Code::Transport),
         };
         RpcError::new(status, code, error.to_string())
+    }
+
+    /// Answers with `error` and counts it; returns its status.
+    pub(crate) fn refuse_with(
+        &self,
+        connection: Connection,
+        error: RpcError,
+        out: &mut Vec<u8>,
+    ) -> u16 {
+        self.refuse(connection, &error.into(), out)
     }
 
     /// Writes and counts a refusal; returns its status.
@@ -515,6 +577,9 @@ impl Service {
         if status == 503 {
             body.insert_field(out, "Retry-After", RETRY_AFTER_S);
         }
+        if let Some(challenge) = &refused.challenge {
+            body.insert_field(out, "WWW-Authenticate", challenge);
+        }
         body.finish(out);
         status
     }
@@ -530,10 +595,21 @@ impl<S> Exchange<'_, '_, S> {
         self.rest.set(Some(Box::new(rest)));
     }
 
+    /// Who asks, as sessions and tasks remember it.
+    fn owner(&self) -> Option<Owner> {
+        self.identity.get().map(|it| it.owner())
+    }
+
     /// Whether the client knows chunks.
     fn chunked(&self) -> bool {
         self.head.minor_version > 0
     }
+}
+
+/// Whether the refusal number `nth` of a shard is logged where people look.
+fn is_shown(nth: u64) -> bool {
+    const SHOWN: u64 = 32;
+    nth <= SHOWN || nth.is_power_of_two()
 }
 
 fn refuse_route(status: u16, connection: Connection, out: &mut Vec<u8>) {

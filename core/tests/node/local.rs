@@ -36,7 +36,6 @@ impl Local {
     }
 
     pub(crate) fn with(shards: usize, adjust: impl FnOnce(&mut Limits)) -> Self {
-        capture_log();
         let mut limits = Limits::default();
         adjust(&mut limits);
         let server = Server::builder("test", "1")
@@ -48,6 +47,7 @@ impl Local {
 
     /// A node that serves `server`.
     pub(crate) fn serving(server: &Server, shards: usize) -> Self {
+        capture_log();
         let mut config = NodeConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             admin: Some(([127, 0, 0, 1], 0).into()),

@@ -13,13 +13,19 @@
 )]
 
 mod admin;
+mod auth;
 mod bad_input;
+mod bounds;
 mod client;
 mod connections;
 mod crowds;
+#[path = "../protocol/damage.rs"]
+mod damage;
 mod deadlines;
 mod drain;
+mod faults;
 mod local;
+mod mutants;
 mod process;
 mod resumed;
 mod sessions;

@@ -8,6 +8,8 @@
 
 mod buffers;
 mod descriptor;
+#[cfg(feature = "floor")]
+pub mod floor;
 mod kernel;
 mod op;
 mod ring;
@@ -19,6 +21,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroI32;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -97,6 +100,11 @@ impl Driver {
     /// Takes over a connected or listening socket.
     pub(crate) fn open(&mut self, fd: Descriptor) -> SocketKey {
         self.sockets.open(fd)
+    }
+
+    /// Address of the peer of a connected socket, unless it has none any more.
+    pub(crate) fn peer(&mut self, key: SocketKey) -> Option<SocketAddr> {
+        self.sockets.get(key)?.fd.as_ref()?.peer()
     }
 
     /// Listens on `port` of the simulated network.

@@ -56,24 +56,7 @@ impl Driver {
     /// # Errors
     /// [`DriverError`], which says what to change.
     pub(crate) fn new(wake_fd: &OwnedFd) -> Result<Self, DriverError> {
-        let ring = ring_of_some_size()?;
-        require_opcodes(&ring)?;
-        let buffers = BufferRing::new();
-        // SAFETY: the table is page aligned, has RECV_BUFFERS entries, and is leaked rather than
-        // freed while the kernel might use it (see `Drop for Driver`).
-        let registered = unsafe {
-            ring.submitter().register_buf_ring_with_flags(
-                buffers.address(),
-                RECV_BUFFERS,
-                BUFFER_GROUP,
-                0,
-            )
-        };
-        registered.map_err(|e| match e.raw_os_error() {
-            Some(libc::EINVAL) => DriverError::Kernel(format!("buffer rings are unknown ({e})")),
-            _ => DriverError::Setup(e),
-        })?;
-        let ring = Ring::Kernel(KernelRing::new(ring));
+        let (ring, buffers) = ring_and_buffers()?;
         Ok(Self::on(ring, buffers, wake_fd.as_raw_fd()))
     }
 
@@ -100,6 +83,29 @@ impl Driver {
         driver.arm_wake();
         driver
     }
+}
+
+/// A ring of the kernel with its buffers registered. Whoever drops the ring leaks the buffers
+/// first: the kernel may still use them.
+pub(super) fn ring_and_buffers() -> Result<(Ring, Rc<BufferRing>), DriverError> {
+    let ring = ring_of_some_size()?;
+    require_opcodes(&ring)?;
+    let buffers = BufferRing::new();
+    // SAFETY: the table is page aligned, has RECV_BUFFERS entries, and is leaked rather than
+    // freed while the kernel might use it (see `Drop for Driver`).
+    let registered = unsafe {
+        ring.submitter().register_buf_ring_with_flags(
+            buffers.address(),
+            RECV_BUFFERS,
+            BUFFER_GROUP,
+            0,
+        )
+    };
+    registered.map_err(|e| match e.raw_os_error() {
+        Some(libc::EINVAL) => DriverError::Kernel(format!("buffer rings are unknown ({e})")),
+        _ => DriverError::Setup(e),
+    })?;
+    Ok((Ring::Kernel(KernelRing::new(ring)), buffers))
 }
 
 /// Tries large rings first: little lockable memory costs batching, not service.

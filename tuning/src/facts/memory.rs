@@ -87,6 +87,12 @@ impl MemoryFacts {
     }
 }
 
+/// What the kernel keeps in small objects (sockets, their entries and buffers), in bytes: the whole
+/// host's.
+pub fn slab_bytes() -> Option<u64> {
+    bytes(&Root::host().text("/proc/meminfo").ok()?, "Slab")
+}
+
 /// The bytes in a line `key: 123 kB`.
 fn bytes(meminfo: &str, key: &str) -> Option<u64> {
     let kib: u64 = field(meminfo, key, ':')?

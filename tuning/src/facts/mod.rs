@@ -2,7 +2,8 @@
 //!
 //! [`Facts`] is a snapshot to check, to store in a report and to compare with a later one. Beside
 //! it stand cheap single readings for whoever measures: [`process`], [`net::sockstat`],
-//! [`interrupts`], [`steal`]. Whatever cannot be read is `None`, and [`Facts::gaps`] says why.
+//! [`memory::slab_bytes`], [`interrupts`], [`steal`]. Whatever cannot be read is `None`, and
+//! [`Facts::gaps`] says why.
 
 pub mod block;
 pub mod cgroup;

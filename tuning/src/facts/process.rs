@@ -66,6 +66,17 @@ pub fn cpu_time_us(pid: u32) -> Option<CpuTime> {
     cpu_time(&read(pid, "stat")?, rustix::param::clock_ticks_per_second())
 }
 
+/// Time that the living threads of `pid` have run so far, in nanoseconds (`schedstat`): what
+/// [`cpu_time_us`] counts in ticks.
+pub fn run_ns(pid: u32) -> Option<u64> {
+    tids(pid)
+        .filter_map(|tid| {
+            let text = read(pid, &format!("task/{tid}/schedstat"))?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .reduce(u64::saturating_add)
+}
+
 /// CPU time of one thread of `pid`.
 pub fn thread_cpu_time_us(pid: u32, tid: u32) -> Option<CpuTime> {
     let stat = read(pid, &format!("task/{tid}/stat"))?;
@@ -220,6 +231,7 @@ mod tests {
             thread::yield_now();
         }
         assert!(cpu_time_us(pid).unwrap().total_us() >= 50_000);
+        assert!(run_ns(pid).unwrap() >= 40_000_000);
         assert!(thread_context_switches(pid, tid).is_some());
         assert!(context_switches(pid).unwrap().voluntary > 0);
         drop(stop);
@@ -241,6 +253,7 @@ mod tests {
         let gone = u32::MAX;
         assert_eq!(rss_bytes(gone), None);
         assert_eq!(cpu_time_us(gone), None);
+        assert_eq!(run_ns(gone), None);
         assert_eq!(open_fds(gone), None);
         assert_eq!(context_switches(gone), None);
         assert!(threads(gone).is_empty());
