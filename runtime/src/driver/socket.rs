@@ -180,7 +180,9 @@ impl Sockets {
     pub(super) fn start_sending(&mut self, key: SocketKey, buffer: Vec<u8>) {
         let index = self.free_sends.pop().or_else(|| {
             self.sends.push(None);
-            u32::try_from(self.sends.len()).ok().and_then(NonZeroU32::new)
+            u32::try_from(self.sends.len())
+                .ok()
+                .and_then(NonZeroU32::new)
         });
         if let (Some(index), Some(socket)) = (index, self.get(key)) {
             socket.sending = Some(index);
