@@ -46,12 +46,12 @@ pub use auth::{Auth, AuthError, FileStore, Grant, MemoryStore, Store};
 pub use blocking::Blocking;
 pub use error::ClientError;
 use http::Http;
-pub(crate) use tls::pool_for;
 pub use listen::{Listen, Listening};
 pub use options::{EraChoice, Event, Options, accept};
 use params::Params;
 use peer::{Peer, lock};
 use stdio::Stdio;
+pub(crate) use tls::pool_for;
 
 use crate::mcp::{Era, Version};
 

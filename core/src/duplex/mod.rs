@@ -352,7 +352,8 @@ impl Duplex {
             let link = seat.sessions.link(session.id.as_str(), None)?;
             Some(under_way.link(link))
         };
-        let flow = v2025_11_25::answer(&seat.service, session.view, &link, None, (id, request), out)?;
+        let flow =
+            v2025_11_25::answer(&seat.service, session.view, &link, None, (id, request), out)?;
         if let Flow::Goes(work) = flow {
             self.goes_on(work, batch)?;
         }
