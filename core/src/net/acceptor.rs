@@ -1,13 +1,14 @@
 //! Accepting: one task a shard, one task for each connection it accepts.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ninefold_runtime::net::{TcpListener, TcpStream};
-use ninefold_runtime::{SpawnError, clock, draining, sleep, spawn_local};
+use ninefold_runtime::{SpawnError, clock, is_draining, sleep, spawn_local};
+use pin_project_lite::pin_project;
 
 use super::ShardSeat;
 use super::conn::Connection;
@@ -108,15 +109,29 @@ async fn listen(seat: Rc<ShardSeat>) {
     }
 }
 
+pin_project! {
+    /// The future of [`until_drain`].
+    pub(super) struct UntilDrain<F> {
+        #[pin]
+        future: F,
+    }
+}
+
 /// The output of `future`, or `None` once the runtime drains.
-pub(super) async fn until_drain<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut drain = pin!(draining());
-    std::future::poll_fn(move |cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+pub(super) fn until_drain<F: Future>(future: F) -> UntilDrain<F> {
+    UntilDrain { future }
+}
+
+impl<F: Future> Future for UntilDrain<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(output) = self.project().future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        drain.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+        if is_draining() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bumpalo::Bump;
 use ninefold_runtime::net::{RecvBuf, TcpStream, recycle_buffer, send_buffer};
 use ninefold_runtime::{clock, draining, is_draining, timeout, yield_now};
 
@@ -23,6 +24,17 @@ use crate::limits::{
     SEND_BATCH_BYTES, TURN_REQUESTS,
 };
 use crate::rest::{Ended, Rest};
+use crate::service::Outcome;
+
+/// What a connection does next.
+enum Next {
+    /// Wait for more bytes.
+    Receive(Awaiting),
+    /// Let others have their turn: more requests may be there.
+    Yield,
+    /// Send the rest of an answer that goes on, and close behind it if so asked.
+    Finish { rest: Box<Rest>, close: bool },
+}
 
 /// Why a connection ends.
 enum End {
@@ -104,95 +116,104 @@ impl Connection {
     }
 
     /// Serves requests until the peer closes, breaks a rule or a deadline, or the node drains.
-    pub(super) async fn serve(mut self) {
-        let end = loop {
-            match self.answer_what_is_there().await {
-                Ok(awaiting) => match self.receive_more(awaiting).await {
-                    Ok(()) => {}
-                    Err(end) => break end,
-                },
-                Err(end) => break end,
+    pub(super) fn serve(mut self) -> impl Future<Output = ()> {
+        // A block keeps `self` where it came in; an async function would hold it twice.
+        async move {
+            if let End::LastWord = self.exchange().await
+                && self.send_out().await.is_ok()
+                && self.flush().await.is_ok()
+            {
+                self.stream.shutdown_write();
+                linger(&mut self.stream).await;
+            } else {
+                // Closing cuts off a send in flight, and an answer given is an answer owed.
+                let _ = self.flush().await;
             }
-        };
-        if let End::LastWord = end
-            && self.send_out().await.is_ok()
-            && self.flush().await.is_ok()
-        {
-            self.stream.shutdown_write();
-            linger(&mut self.stream).await;
-        } else {
-            // Closing cuts off a send in flight, and an answer given is an answer owed.
-            let _ = self.flush().await;
         }
     }
 
-    /// Answers every complete request in the inbox; says what the next one still lacks.
-    async fn answer_what_is_there(&mut self) -> Result<Awaiting, End> {
-        let mut answered = 0;
+    /// Receives and answers by turns.
+    async fn exchange(&mut self) -> End {
         loop {
             let seat = self.seat.clone();
-            let limits = seat.service.server().limits();
-            match self.parser.advance(self.inbox.bytes(), limits) {
-                Ok(Progress::Incomplete(awaiting)) => return Ok(awaiting),
-                Ok(Progress::Complete(frame)) => {
-                    self.answer(&frame).await?;
-                    answered += 1;
+            let arena = seat.arenas.take();
+            // What requests need until they are answered lives in their arena, so that the
+            // connection's own state stays small while it is idle.
+            let answering = bumpalo::boxed::Box::pin_in(self.answer_what_is_there(&arena), &arena);
+            let next = answering.await;
+            let emptying = clock::cycles();
+            seat.arenas.give(arena);
+            let took = clock::cycles().saturating_sub(emptying);
+            seat.stats.arena_reset.record(took);
+            let next = match next {
+                Ok(Next::Receive(awaiting)) => self.receive_more(awaiting).await,
+                Ok(Next::Yield) => {
+                    yield_now().await;
+                    Ok(())
                 }
+                // Few answers have a rest, and an idle connection must not hold room for it.
+                Ok(Next::Finish { rest, close }) => Box::pin(self.finish(*rest, close)).await,
+                Err(end) => Err(end),
+            };
+            if let Err(end) = next {
+                return end;
+            }
+        }
+    }
+
+    /// Answers complete requests in the inbox, one after the other, all in `arena`; says what comes
+    /// next.
+    async fn answer_what_is_there(&mut self, arena: &Bump) -> Result<Next, End> {
+        for _ in 0..TURN_REQUESTS {
+            let limits = self.seat.service.server().limits();
+            let frame = match self.parser.advance(self.inbox.bytes(), limits) {
+                Ok(Progress::Incomplete(awaiting)) => return Ok(Next::Receive(awaiting)),
+                Ok(Progress::Complete(frame)) => frame,
                 Err(error) => return Err(self.refuse(error)),
+            };
+            let Outcome { rest, close, .. } = self.answer(&frame, arena).await;
+            match rest {
+                Some(rest) => return Ok(Next::Finish { rest, close }),
+                None if close => return Err(End::LastWord),
+                None => {}
             }
             if self.out.len() > SEND_BATCH_BYTES {
                 self.send_out().await.map_err(|_| End::Closed)?;
             }
-            if answered % TURN_REQUESTS == 0 {
-                yield_now().await;
-            }
         }
+        Ok(Next::Yield)
     }
 
-    async fn answer(&mut self, frame: &Frame) -> Result<(), End> {
+    /// Answers one request, as far as that is done at once.
+    async fn answer(&mut self, frame: &Frame, arena: &Bump) -> Outcome {
         if self.out.capacity() == 0 {
             self.out = send_buffer();
         }
+        let (mut head, body) = frame.split(self.inbox.bytes());
         let seat = &*self.seat;
-        let arena = seat.arenas.take();
-        let (close, rest) = {
-            let (mut head, body) = frame.split(self.inbox.bytes());
-            self.served += 1;
-            head.keep_alive &= self.served < seat.service.server().limits().requests_per_connection;
-            let old = match seat.pairs {
-                true => pair::respond(&self.seat, &head, body, &mut self.out),
-                false => None,
-            };
-            let outcome = match old {
-                Some(outcome) => outcome,
-                None => {
-                    let (sessions, out) = (&seat.sessions, &mut self.out);
-                    let respond = seat.service.respond(&head, body, &arena, sessions, out);
-                    // The state of the request lives in its arena, so that the connection's own
-                    // state stays small while it is idle.
-                    bumpalo::boxed::Box::pin_in(respond, &arena).await
-                }
-            };
-            (outcome.close, outcome.rest)
+        self.served += 1;
+        head.keep_alive &= self.served < seat.service.server().limits().requests_per_connection;
+        let old = match seat.pairs {
+            true => pair::respond(&self.seat, &head, body, &mut self.out),
+            false => None,
         };
-        let emptying = clock::cycles();
-        seat.arenas.give(arena);
-        let took = clock::cycles().saturating_sub(emptying);
-        seat.stats.arena_reset.record(took);
+        let outcome = match old {
+            Some(outcome) => outcome,
+            None => {
+                let (sessions, out) = (&seat.sessions, &mut self.out);
+                let respond = seat.service.respond(&head, body, arena, sessions, out);
+                respond.await
+            }
+        };
         seat.stats.requests.add(1);
         self.awaited = None;
         self.inbox.consume(frame.consumed());
         self.count_gathered();
-        let close = match rest {
-            // Few answers have a rest, and an idle connection must not hold room for it.
-            Some(rest) => Box::pin(self.finish(*rest)).await? || close,
-            None => close,
-        };
-        if close { Err(End::LastWord) } else { Ok(()) }
+        outcome
     }
 
-    /// Sends the rest of an answer as it comes; true when the connection must end behind it.
-    async fn finish(&mut self, mut rest: Rest) -> Result<bool, End> {
+    /// Sends the rest of an answer as it comes; the connection ends behind it if `close` says so.
+    async fn finish(&mut self, mut rest: Rest, close: bool) -> Result<(), End> {
         let _under_way = self.seat.answer_under_way();
         self.settle();
         let (mut peer, mut drained) = (Peer::There, false);
@@ -213,11 +234,11 @@ impl Connection {
                     rest.keep_alive(&self.seat.service, &mut self.out);
                 }
                 Step::Ended(ended) => {
-                    let close = rest.ends_with_connection();
+                    let close = close || rest.ends_with_connection();
                     if ended == Ended::Early {
                         self.seat.go_on_alone(rest);
                     }
-                    return Ok(close);
+                    return if close { Err(End::LastWord) } else { Ok(()) };
                 }
                 Step::Received(Ok(Some(buffer))) => {
                     let taken = self.take_in(Ok(Some(buffer)));

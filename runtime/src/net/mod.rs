@@ -153,8 +153,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// The error that ended the connection.
-    pub async fn receive(&mut self) -> io::Result<Option<RecvBuf>> {
-        poll_fn(|cx| self.poll_receive(cx)).await
+    pub fn receive(&mut self) -> impl Future<Output = io::Result<Option<RecvBuf>>> + Unpin {
+        poll_fn(|cx| self.poll_receive(cx))
     }
 
     /// As [`TcpStream::receive`], for who implements a poll of their own: the task that polled last
@@ -176,8 +176,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// The error that ended the connection.
-    pub async fn flushed(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_flushed(cx)).await
+    pub fn flushed(&mut self) -> impl Future<Output = io::Result<()>> + Unpin {
+        poll_fn(|cx| self.poll_flushed(cx))
     }
 
     /// As [`TcpStream::flushed`], for who implements a poll of their own: the task that polled last
