@@ -405,8 +405,8 @@ impl Drop for Sleep {
 pub struct Elapsed(pub Duration);
 
 pin_project! {
-    /// The future of [`timeout`]. A struct and no `async fn`, which would hold `future` twice: where
-    /// it came in, and where it is pinned.
+    /// The future of [`timeout`]. A struct and no `async fn`, which would hold `future` twice:
+    /// where it came in, and where it is pinned.
     pub struct Timeout<F> {
         #[pin]
         future: F,
