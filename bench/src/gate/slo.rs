@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
@@ -70,12 +71,28 @@ enum Kind {
     Count,
 }
 
+/// What a claim is about. Evidence of one level says nothing of another.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Level {
+    /// Logic: messages lost, duplicated, reordered or leaked.
+    L1,
+    /// Dispatch: from mailbox to answer on real shards, in process.
+    L2,
+    /// Service: a call end to end over sockets.
+    L3,
+}
+
 /// A claim as it was written down before the run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimTerms {
     /// Name of the claim.
     pub id: String,
+    /// Its level; documents from before there were levels have none.
+    #[serde(default)]
+    pub level: Option<Level>,
     /// Scenario whose trials it is about.
     pub scenario: String,
     /// Deadline from the intended start, in us.
@@ -89,7 +106,7 @@ pub struct ClaimTerms {
 }
 
 /// One objective in a report.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SloRow {
     /// Objective in words.
     pub objective: String,
@@ -166,6 +183,12 @@ impl SloBook {
             }
         }
         for claim in &book.claim {
+            if claim.level.is_none() {
+                return wrong(format!(
+                    "claim {:?}: wanted a level (L1, L2 or L3), found none",
+                    claim.id
+                ));
+            }
             let share = 0.0 < claim.miss_share_max && claim.miss_share_max < 1.0;
             let confidence = 0.0 < claim.confidence && claim.confidence < 1.0;
             if !share || !confidence || claim.deadline_us <= 0.0 || claim.stall_ms < 0.0 {
