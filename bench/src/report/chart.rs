@@ -13,7 +13,7 @@ const WIDTH: f64 = 520.0;
 /// Height of a spectrum.
 const HEIGHT: f64 = 300.0;
 /// What is left of a spectrum for the names of its values, and on its other sides.
-const LEFT: f64 = 68.0;
+const LEFT: f64 = 80.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
@@ -105,12 +105,14 @@ pub fn spectrum(title: &str, curves: &[Curve]) -> Markup {
                 title { "Latency spectrum: " (title) }
                 desc { (described) }
                 @for log in whole(scale.low, scale.high) {
-                    line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(dot(scale.y(log))) y2=(dot(scale.y(log))) {}
-                    text.y x=(LEFT - 8.0) y=(dot(scale.y(log) + 4.0)) { (duration(log)) }
+                    @let y = scale.y(log);
+                    line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(dot(y)) y2=(dot(y)) {}
+                    text.y x=(LEFT - 8.0) y=(dot(y + 4.0)) { (duration(log)) }
                 }
                 @for nines in whole(0.0, scale.nines) {
-                    line.grid x1=(dot(scale.x(nines))) x2=(dot(scale.x(nines))) y1=(TOP) y2=(HEIGHT - BOTTOM) {}
-                    text.x x=(dot(scale.x(nines))) y=(HEIGHT - 10.0) { (percentile(nines)) }
+                    @let x = dot(scale.x(nines));
+                    line.grid x1=(x) x2=(x) y1=(TOP) y2=(HEIGHT - BOTTOM) {}
+                    text.x x=(x) y=(HEIGHT - 10.0) { (percentile(nines)) }
                 }
                 @for curve in curves {
                     path class=(class(curve.role)) d=(scale.path(&curve.points)) {}
@@ -229,7 +231,7 @@ mod tests {
     #[test]
     fn the_corners_of_a_spectrum_are_where_they_belong() {
         let svg = spectrum("x", &[curve(&[(0.0, 1.0), (3.0, 1000.0)])]).into_string();
-        assert!(svg.contains(r#"d="M68.0 266.0L496.0 12.0""#), "{svg}");
+        assert!(svg.contains(r#"d="M80.0 266.0L496.0 12.0""#), "{svg}");
         for tick in [">1 us<", ">10 us<", ">1 ms<", ">0 %<", ">90 %<", ">99.9 %<"] {
             assert!(svg.contains(tick), "{tick} in {svg}");
         }

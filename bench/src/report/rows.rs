@@ -111,23 +111,23 @@ pub fn objectives(report: &Report, shown: impl Fn(&SloRow) -> bool) -> Table {
     let chosen = report.slo.iter().filter(|row| shown(row));
     let rows = chosen.map(|row| {
         vec![
-            row.profile.clone(),
             row.objective.clone(),
-            row.metric.clone(),
             row.wanted.clone(),
             row.found.map_or_else(|| "-".into(), show),
             judged(row.verdict.to_string(), row.gates, row.why.as_deref()),
+            row.profile.clone(),
+            row.metric.clone(),
         ]
     });
     let header = [
-        "profile",
         "objective",
-        "metric",
         "wanted",
         "found",
         "verdict",
+        "profile",
+        "metric",
     ];
-    Table::new(&header, rows.collect()).with_code(2)
+    Table::new(&header, rows.collect()).with_code(5)
 }
 
 /// The host's own pauses, a row for each CPU.

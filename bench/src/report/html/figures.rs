@@ -10,8 +10,9 @@ use crate::report::model::{Metric, Report};
 use crate::report::svg::{self, Curve, Role};
 use crate::report::{peers as runtimes, rows};
 
-const AXES: &str = "Upwards latency, to the right the share of requests that is at most as late, one \
-                    more nine at each line. A curve ends where fewer than ten values lie beyond.";
+const AXES: &str = "Upwards latency, to the right the share of requests that is at most as late, \
+                    one more nine at each line. A curve ends where fewer than ten values lie \
+                    beyond.";
 
 pub(super) fn latency(report: &Report) -> Markup {
     // Isolation has a section of its own.
@@ -132,11 +133,17 @@ pub(super) fn http(report: &Report) -> Markup {
     }
     html! {
         div.figures {
-            @if !calls.is_empty() { (chart::bars("calls a second on one core: more is better", &calls)) }
-            @if !cost.is_empty() { (chart::bars("CPU time of a call: less is better", &cost)) }
+            @if !calls.is_empty() {
+                (chart::bars("calls a second on one core: more is better", &calls))
+            }
+            @if !cost.is_empty() {
+                (chart::bars("CPU time of a call: less is better", &cost))
+            }
         }
-        p { "Grey is the floor: a server that answers the same bytes and does nothing else. The \
-             thin line spans the samples, the bar is their median." }
+        p {
+            "Grey is the floor: a server that answers the same bytes and does nothing else. The \
+             thin line spans the samples, the bar is their median."
+        }
         @let ratios = rows::metrics(report, |id| id.starts_with("http.") && id.contains("over_"));
         @if !ratios.rows.is_empty() { (scrolled("HTTP over its floor", &ratios)) }
     }

@@ -1,4 +1,5 @@
-//! `report.html`: one file, no script, nothing fetched, rendered from the document and nothing else.
+//! `report.html`: one file, no script, nothing fetched, rendered from the document and nothing
+//! else.
 //!
 //! Whatever the document holds is text: the templates escape it, and the page's own policy forbids
 //! scripts and any request.
@@ -131,13 +132,20 @@ fn scrolled(name: &str, table: &Table) -> Markup {
     }
 }
 
-/// The first cell names its row.
+/// The first cell names its row; an interval behind a value stays in one piece.
 fn body_cell(column: usize, code: bool, class: Option<&str>, text: &str) -> Markup {
+    let shown = match text.split_once(" (") {
+        Some((value, interval)) if class.is_some() => html! {
+            (value) " " span.interval { "(" (interval) }
+        },
+        _ if code => html! { code { (text) } },
+        _ => html! { (text) },
+    };
     html! {
         @if column == 0 {
-            th scope="row" { @if code { code { (text) } } @else { (text) } }
+            th scope="row" { (shown) }
         } @else {
-            td class=[class] { @if code { code { (text) } } @else { (text) } }
+            td class=[class] { (shown) }
         }
     }
 }
