@@ -479,4 +479,25 @@ mod tests {
             .judge(&policy(true), findings);
         assert_eq!(rows[0].verdict, Verdict::Unfit, "{:?}", rows[0]);
     }
+
+    #[test]
+    fn a_claim_in_an_objectives_file_says_its_level() {
+        let claims = SloBook::parse(BUILT_IN).unwrap().claim;
+        let levels: Vec<_> = claims.iter().map(|claim| claim.level).collect();
+        assert_eq!(levels, [Some(Level::L3), Some(Level::L2)]);
+        let refused = |from: &str, to: &str| {
+            let wrong = SloBook::parse(&BUILT_IN.replace(from, to));
+            wrong.unwrap_err().to_string()
+        };
+        let none = refused("level = \"L3\"\n", "");
+        assert!(
+            none.contains("claim \"http.tools_call\": wanted a level"),
+            "{none}"
+        );
+        let unknown = refused("level = \"L3\"", "level = \"L4\"");
+        assert!(
+            unknown.contains("expected one of `L1`, `L2`, `L3`"),
+            "{unknown}"
+        );
+    }
 }
