@@ -65,6 +65,11 @@ tune-check *args:
 tune *args:
     cargo tune {{ args }}
 
+# Which placement is best for a node here? Under ten minutes: `just affinity --dry-run`
+affinity *args:
+    cargo build --release --package ninefold --package ninefold-bench
+    cargo tune experiment tuning/experiments/affinity.toml {{ args }}
+
 # Format the sources in place
 fmt:
     cargo fmt --all
