@@ -9,9 +9,16 @@ mod support;
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use ninefold_tuning::experiment::Deadline;
 use ninefold_tuning::experiment::matrix::Matrix;
+use ninefold_tuning::experiment::metric::Better;
+use ninefold_tuning::experiment::prove::{ProveOptions, Switch, prove as prove_with};
+use ninefold_tuning::journal::Store;
+use ninefold_tuning::{CheckOptions, Choice, Root, plan};
 use serde_json::Value;
 use support::Host;
 
@@ -176,6 +183,36 @@ fn an_interrupt_puts_the_setting_back() {
     assert_eq!(held(&host), b"60\n");
 }
 
+#[test]
+fn a_panic_puts_the_setting_back() {
+    let host = Host::load("kvm-8c");
+    let root = Root::at(host.path());
+    let choice = Choice {
+        only: vec![SETTING.to_owned()],
+        skip: Vec::new(),
+    };
+    let plan = plan(&root, &host.facts(), &CheckOptions::default(), &choice);
+    let store = Store::of(&root, None).unwrap();
+    let options = ProveOptions {
+        pairs: 6,
+        warmup_pairs: 0,
+        better: Better::Lower,
+        least_percent: 2.0,
+        seed: 1,
+    };
+    let until = Deadline::after(Duration::from_secs(3_600)).unwrap();
+    let mut measure = || {
+        assert_ne!(held(&host), b"1", "with the setting in force it breaks");
+        Ok(1.0)
+    };
+    let broken = catch_unwind(AssertUnwindSafe(|| {
+        let mut switch = Switch::new(&root, &store, &plan);
+        prove_with(&mut switch, &options, &until, &mut measure, &mut |_, _| {})
+    }));
+    assert!(broken.is_err());
+    assert_eq!(held(&host), b"60\n");
+}
+
 const EXPERIMENT: &str = r#"
 name = "planted"
 command = "sh {dir}/run {speed} {colour}"
@@ -242,7 +279,7 @@ fn an_experiment_finds_the_best_combination_and_names_what_it_did_not_run() {
         "blue is no faster than red"
     );
     assert_eq!(found["order"].as_array().unwrap().len(), 9);
-    assert!(read("planted.env").contains("NINEFOLD_SERVE_FLAGS=70 0\n"));
+    assert!(read("planted.env").contains("NINEFOLD_SERVE_FLAGS=\"70 0\"\n"));
     assert!(read("planted.svg").contains("recommended"));
 }
 
@@ -267,6 +304,10 @@ fn an_experiment_that_cannot_be_run_says_why() {
         (
             format!("{head}command = \"a\"\n{factor}{factor}"),
             "each name once",
+        ),
+        (
+            format!("{head}command = \"a {{g}}\"\n{factor}"),
+            "wanted the name of a factor",
         ),
         (
             format!("{head}command = \"a\"\nspeed = 1\n{factor}"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use ninefold_tuning::Facts;
 use ninefold_tuning::experiment::Deadline;
-use ninefold_tuning::experiment::matrix::{Matrix, MatrixError};
+use ninefold_tuning::experiment::matrix::{Cell, Matrix, MatrixError};
 use ninefold_tuning::experiment::trial;
 
 use super::{Error, prove, root_at, write_report};
@@ -68,10 +68,19 @@ impl ExperimentArgs {
         fs::create_dir_all(&self.out).map_err(folder)?;
         let stop = prove::interrupts()?;
         let until = Deadline::after(Duration::from_secs(self.seconds.into()))?;
-        let mut progress = |done, of, cell: &ninefold_tuning::experiment::matrix::Cell, value| {
-            eprintln!("run {done} of at most {of}: {} {value:.4}", cell.name());
+        let mut progress = |done, of, cell: &Cell, value| {
+            let line = format!("run {done} of at most {of}: {} {value:.4}", cell.name());
+            prove::say(&line);
         };
-        let found = trial::run(&matrix, fitting, self.seed, &until, &stop, &mut progress)?;
+        let found = trial::run(
+            &matrix,
+            fitting,
+            facts,
+            self.seed,
+            &until,
+            &stop,
+            &mut progress,
+        )?;
         let path = |end: &str| self.out.join(format!("{}.{end}", matrix.name));
         let write = |path: PathBuf, text: String| {
             fs::write(&path, text).map_err(|source| Error::Report { path, source })

@@ -11,9 +11,11 @@ use ninefold_tuning::experiment::Deadline;
 use ninefold_tuning::experiment::command::Program;
 use ninefold_tuning::experiment::effect::{PAIRS_MAX, PAIRS_MIN, Verdict};
 use ninefold_tuning::experiment::metric::{Better, Metric};
-use ninefold_tuning::experiment::prove::{ProveOptions, Switch, provable, prove};
+use ninefold_tuning::experiment::prove::{Evidence, ProveOptions, Switch, provable, prove};
 use ninefold_tuning::journal::Store;
-use ninefold_tuning::{Choice, plan};
+use ninefold_tuning::{Choice, Plan, Root, plan};
+use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{Error, HostArgs, ids, write_report};
 use crate::render::{self, plan as plan_words};
@@ -105,7 +107,7 @@ pub(super) struct ProveArgs {
     /// Where journals are kept [default: var/lib/ninefold/tune below the root].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Where the evidence is written [default: prove-ID.json].
+    /// Where the evidence is written [default: a new prove-ID-NUMBER.json].
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -141,32 +143,14 @@ impl ProveArgs {
             render::prove::intent(program.words(), self.pairs, self.warmup, out)?;
             return Ok(0);
         }
+        let path = self.evidence_path();
         // A file that cannot be written must be known before an hour of runs.
-        let path = self.json.clone();
-        let path = path.unwrap_or_else(|| format!("prove-{}.json", self.id).into());
-        write_report(&path, &serde_json::Value::Null)?;
-        let stop = interrupts()?;
-        let store = Store::of(&root, self.state_dir)?;
-        let total = self.pairs + usize::from(self.warmup);
-        eprintln!(
-            "ninefold-tune: {total} pairs of `{}`",
-            program.words().join(" ")
-        );
-        let mut evidence = prove(
-            &mut Switch::new(&root, &store, &plan),
-            &ProveOptions {
-                pairs: self.pairs,
-                warmup_pairs: self.warmup.into(),
-                better,
-                least_percent: self.least,
-                seed: self.seed,
-            },
-            &Deadline::after(Duration::from_secs(self.seconds.into()))?,
-            &mut || Ok(metric.read(&program.run(&stop)?)?),
-            &mut |done, pair| {
-                eprintln!("pair {done} of {total}: off {}, on {}", pair.off, pair.on);
-            },
-        )?;
+        write_report(&path, &Value::Null)?;
+        let found = self.experiment(&root, &plan, &program, &metric, better);
+        let mut evidence = found.inspect_err(|_| {
+            // It says nothing; where it cannot be removed it still says so.
+            std::fs::remove_file(&path).ok();
+        })?;
         evidence.command = program.words().to_vec();
         evidence.metric = match metric {
             Metric::Number => None,
@@ -180,6 +164,46 @@ impl ProveArgs {
             Some(Verdict::Worse) => 4,
             Some(Verdict::Same | Verdict::Unclear) | None => 3,
         })
+    }
+
+    /// A new file for each proof, unless one is named: all of them are evidence.
+    fn evidence_path(&self) -> PathBuf {
+        let numbered = |number: u32| PathBuf::from(format!("prove-{}-{number}.json", self.id));
+        let free = || (1..1_000).map(numbered).find(|path| !path.exists());
+        let path = self.json.clone().or_else(free);
+        path.unwrap_or_else(|| numbered(1_000))
+    }
+
+    fn experiment(
+        &self,
+        root: &Root,
+        plan: &Plan,
+        program: &Program,
+        metric: &Metric,
+        better: Better,
+    ) -> Result<Evidence, Error> {
+        let stop = interrupts()?;
+        let store = Store::of(root, self.state_dir.clone())?;
+        let total = self.pairs + usize::from(self.warmup);
+        say(&format!("{total} pairs of `{}`", program.words().join(" ")));
+        let options = ProveOptions {
+            pairs: self.pairs,
+            warmup_pairs: self.warmup.into(),
+            better,
+            least_percent: self.least,
+            seed: self.seed,
+        };
+        let found = prove(
+            &mut Switch::new(root, &store, plan),
+            &options,
+            &Deadline::after(Duration::from_secs(self.seconds.into()))?,
+            &mut || Ok(metric.read(&program.run(&stop)?)?),
+            &mut |done, pair| {
+                let (off, on) = (pair.off, pair.on);
+                say(&format!("pair {done} of {total}: off {off}, on {on}"));
+            },
+        );
+        Ok(found?)
     }
 
     fn measure(&self) -> Result<(Program, Metric), Error> {
@@ -222,10 +246,16 @@ impl ProveArgs {
     }
 }
 
-/// A flag that SIGINT and SIGTERM set: what is running ends, and everything is put back.
+/// Tells of progress where somebody may listen; `eprintln!` panics where nobody does.
+pub(super) fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
+}
+
+/// A flag that SIGHUP, SIGINT and SIGTERM set: what is running ends, and everything is put back.
 pub(super) fn interrupts() -> Result<Arc<AtomicBool>, Error> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    // A terminal that closes is an end too.
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     Ok(stop)

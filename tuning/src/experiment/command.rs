@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
 use super::Deadline;
 
@@ -23,6 +23,12 @@ const COMPLAINT_BYTES_MAX: usize = 600;
 const LOOK_UP: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
+};
+
+/// How long to wait between two looks at what nothing tells of.
+pub(super) const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
 };
 
 /// A program, and how long it may take.
@@ -70,7 +76,7 @@ pub enum CommandError {
         program: String,
         /// How it ended.
         status: String,
-        /// The end of its standard error.
+        /// The end of its standard error, else of its standard output.
         said: String,
     },
     /// It took too long.
@@ -142,13 +148,14 @@ impl Program {
         command
     }
 
-    /// Starts it to go on in the background, silently; it ends when this is dropped.
+    /// Starts it to go on in the background; it ends when this is dropped.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn background(&self) -> Result<Running, CommandError> {
         let mut command = self.command();
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        // What it complains of is for whoever looks.
+        command.stdout(Stdio::null());
         self.start(command)
     }
 
@@ -174,9 +181,9 @@ impl Program {
             _ => Err(CommandError::Failed {
                 program: self.name(),
                 status: status.to_string(),
-                said: match complaint.trim() {
-                    "" => "it said nothing on standard error".to_owned(),
-                    said => said.to_owned(),
+                said: match (complaint.trim(), last(&answer).trim()) {
+                    ("", "") => "it said nothing".to_owned(),
+                    ("", said) | (said, _) => said.to_owned(),
                 },
             }),
         }
@@ -224,6 +231,13 @@ impl Program {
     }
 }
 
+/// The end of what a program said, which tells why it ended.
+fn last(text: &str) -> &str {
+    let from = text.len().saturating_sub(COMPLAINT_BYTES_MAX);
+    let from = (from..text.len()).find(|at| text.is_char_boundary(*at));
+    from.map_or("", |from| &text[from..])
+}
+
 /// Waits a little for words or for the end, and answers whether it is the end.
 fn wait(pid: &impl AsFd, pipes: [&Pipe; 2]) -> io::Result<bool> {
     let mut fds = vec![PollFd::new(pid, PollFlags::IN)];
@@ -246,6 +260,20 @@ impl Running {
     /// How it ended, when it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Asks it to end, and waits until it has or `limit` has passed.
+    ///
+    /// A node that is killed leaves its port to a ring that the kernel takes down later.
+    pub fn end(mut self, limit: Duration) {
+        let pid = Pid::from_child(&self.child);
+        let asked = kill_process(pid, Signal::TERM);
+        if let (Ok(()), Ok(deadline)) = (asked, Deadline::after(limit)) {
+            while self.ended().is_none() && !deadline.is_over() {
+                // Nothing to poll: a sleep that a signal ends.
+                poll(&mut [], Some(&PAUSE)).ok();
+            }
+        }
     }
 }
 

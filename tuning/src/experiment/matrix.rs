@@ -24,8 +24,8 @@ pub struct Matrix {
     pub name: String,
     /// What runs in the background during a run, such as a node; none to run only `command`.
     pub serve: Option<String>,
-    /// Where `serve` accepts connections when it is ready (`ADDRESS:PORT`).
-    pub ready: Option<std::net::SocketAddr>,
+    /// Where `serve` answers a GET with 200 once it is ready (`ADDRESS:PORT/PATH`).
+    pub ready: Option<String>,
     /// What measures one run. `{FACTOR}` in it stands for the value of that factor's level, which
     /// is also in the environment as `FACTOR_NAME`.
     pub command: String,
@@ -173,6 +173,14 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
 
+/// What stands in curly braces and could be the name of a factor; JSON could not.
+fn places(line: &str) -> impl Iterator<Item = &str> {
+    let opened = line.split('{').skip(1);
+    opened
+        .filter_map(|rest| Some(rest.split_once('}')?.0))
+        .filter(|name| is_name(name))
+}
+
 impl Matrix {
     /// Reads an experiment from its text.
     ///
@@ -222,12 +230,15 @@ impl Matrix {
                 return Err(wrong("factor", wanted, found));
             }
         }
-        // Quotes that do not close must be known before the first run.
-        for line in [Some(&matrix.command), matrix.serve.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        let lines = [Some(&matrix.command), matrix.serve.as_ref()];
+        for line in lines.into_iter().flatten() {
+            // What cannot be run must be known before the first run.
             words(line)?;
+            for place in places(line) {
+                if !matrix.factors.iter().any(|of| of.name == place) {
+                    return Err(wrong("a place in a command", "the name of a factor", place));
+                }
+            }
         }
         Ok(matrix)
     }

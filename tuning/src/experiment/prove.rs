@@ -157,6 +157,17 @@ pub struct Switch<'s> {
     plan: &'s Plan,
     identity: Identity,
     journal: Option<u64>,
+    kept: bool,
+}
+
+/// Whatever ends an experiment, a panic too, a setting that was not shown to help is put back.
+impl Drop for Switch<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Nobody is left to tell; the journal stays open, and the next apply says so.
+            self.set(Arm::Off).ok();
+        }
+    }
 }
 
 impl<'s> Switch<'s> {
@@ -168,6 +179,7 @@ impl<'s> Switch<'s> {
             plan,
             identity: Identity::read(root),
             journal: None,
+            kept: false,
         }
     }
 
@@ -263,6 +275,7 @@ pub fn prove(
     );
     let keep = effect.is_some_and(|of| of.verdict == Verdict::Better);
     switch.set(if keep { Arm::On } else { Arm::Off })?;
+    switch.kept = keep;
     Ok(Evidence {
         schema: PROVE_SCHEMA.to_owned(),
         setting: switch.name(),

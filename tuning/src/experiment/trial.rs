@@ -1,6 +1,7 @@
 //! The runs of an experiment: rounds in which every combination runs once, in an order that is
 //! drawn anew, so that what changes with time meets all of them.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rustix::event::{Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use super::Deadline;
-use super::command::{CommandError, Program, Running};
+use super::command::{CommandError, PAUSE, Program, Running};
 use super::effect::{CONFIDENCE, Effect, Rule, Verdict, effect};
 use super::matrix::{Cell, Fitting, Matrix, NotRun};
 use super::metric::{Metric, MetricError};
@@ -17,12 +18,19 @@ use crate::facts::Facts;
 
 /// The name and version of the result's shape.
 pub const EXPERIMENT_SCHEMA: &str = "ninefold.tune.experiment.v1";
-/// How long what is served may take to accept connections.
+/// How long what is served may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
-/// How long to wait between two looks whether it does.
-const READY_PAUSE: Timespec = Timespec {
+/// How long it may take to say so.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// How long it may take to end.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// How often it is started before its end before it is ready is an error: the port of the one
+/// before it may take a moment to be free.
+const STARTS_MAX: u32 = 3;
+/// How long to wait before it is started again.
+const START_PAUSE: Timespec = Timespec {
     tv_sec: 0,
-    tv_nsec: 20_000_000,
+    tv_nsec: 500_000_000,
 };
 
 /// What an experiment has shown.
@@ -81,14 +89,14 @@ pub enum TrialError {
         source: MetricError,
     },
     /// What is to be served does not.
-    #[error("{cell}: wanted `{program}` to accept connections on {address}, found {found}")]
+    #[error("{cell}: wanted `{program}` to say on {ready} that it is ready, found {found}")]
     NotReady {
         /// The combination.
         cell: String,
         /// The program.
         program: String,
         /// Where.
-        address: std::net::SocketAddr,
+        ready: String,
         /// What happened instead.
         found: String,
     },
@@ -109,7 +117,7 @@ pub enum TrialError {
     Io(#[from] std::io::Error),
 }
 
-/// Runs what fits until all rounds are done or `until` has come.
+/// Runs what fits the host of `facts` until all rounds are done or `until` has come.
 ///
 /// `progress` hears of each run: how many are done, of how many, its cell and its figure.
 ///
@@ -118,6 +126,7 @@ pub enum TrialError {
 pub fn run(
     matrix: &Matrix,
     fitting: Fitting,
+    facts: Facts,
     seed: u64,
     until: &Deadline,
     stop: &AtomicBool,
@@ -158,7 +167,7 @@ pub fn run(
         order,
         rounds: counted.len(),
         not_run: fitting.not_run,
-        facts: Facts::capture(),
+        facts,
     })
 }
 
@@ -196,38 +205,63 @@ fn recommended(cells: &[CellResult]) -> usize {
         .map_or(0, |(at, _)| at)
 }
 
+/// One run of one combination.
 fn one(matrix: &Matrix, cell: &Cell, stop: &AtomicBool) -> Result<f64, TrialError> {
-    let failed = |source| match source {
-        CommandError::Interrupted => TrialError::Interrupted,
-        source => TrialError::Run {
-            cell: cell.name(),
-            source,
-        },
-    };
-    let program = |line: &str| -> Result<Program, CommandError> {
-        let limit = Duration::from_secs(matrix.run_limit_s.into());
-        let mut program = Program::of(cell.words(line)?, limit);
-        program.environment = cell.environment();
-        Ok(program)
-    };
     let served = match &matrix.serve {
         None => None,
-        Some(line) => {
-            let program = program(line).map_err(failed)?;
-            let mut running = program.background().map_err(failed)?;
-            wait_until_ready(matrix, cell, &program, &mut running, stop)?;
-            Some(running)
-        }
+        Some(line) => Some(serve(matrix, cell, &program(matrix, cell, line)?, stop)?),
     };
-    let answer = program(&matrix.command)
-        .and_then(|of| of.run(stop))
-        .map_err(failed)?;
-    drop(served);
+    let answer = program(matrix, cell, &matrix.command)?.run(stop);
+    let answer = answer.map_err(|source| run_error(cell, source))?;
+    if let Some(served) = served {
+        served.end(END_LIMIT);
+    }
     let metric = matrix.metric.clone().map_or(Metric::Number, Metric::Named);
     metric.read(&answer).map_err(|source| TrialError::Metric {
         cell: cell.name(),
         source,
     })
+}
+
+fn run_error(cell: &Cell, source: CommandError) -> TrialError {
+    match source {
+        CommandError::Interrupted => TrialError::Interrupted,
+        source => TrialError::Run {
+            cell: cell.name(),
+            source,
+        },
+    }
+}
+
+fn program(matrix: &Matrix, cell: &Cell, line: &str) -> Result<Program, TrialError> {
+    let words = cell.words(line).map_err(|source| run_error(cell, source))?;
+    let mut program = Program::of(words, Duration::from_secs(matrix.run_limit_s.into()));
+    program.environment = cell.environment();
+    Ok(program)
+}
+
+/// Starts what is served, and answers when it is ready.
+fn serve(
+    matrix: &Matrix,
+    cell: &Cell,
+    program: &Program,
+    stop: &AtomicBool,
+) -> Result<Running, TrialError> {
+    let mut starts = 1;
+    loop {
+        let running = program.background();
+        let mut running = running.map_err(|source| run_error(cell, source))?;
+        match wait_until_ready(matrix, cell, program, &mut running, stop) {
+            Ok(()) => return Ok(running),
+            Err(TrialError::NotReady { .. })
+                if starts < STARTS_MAX && running.ended().is_some() =>
+            {
+                starts += 1;
+                poll(&mut [], Some(&START_PAUSE)).ok();
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn wait_until_ready(
@@ -237,14 +271,14 @@ fn wait_until_ready(
     running: &mut Running,
     stop: &AtomicBool,
 ) -> Result<(), TrialError> {
-    let Some(address) = matrix.ready else {
+    let Some(ready) = &matrix.ready else {
         return Ok(());
     };
     let deadline = Deadline::after(READY_LIMIT)?;
     let not_ready = |found: String| TrialError::NotReady {
         cell: cell.name(),
         program: program.words().join(" "),
-        address,
+        ready: ready.clone(),
         found,
     };
     loop {
@@ -254,16 +288,29 @@ fn wait_until_ready(
                 "that it ended ({status}); run it by hand"
             )));
         }
-        if TcpStream::connect_timeout(&address, READY_LIMIT).is_ok() {
+        if says_it_is_ready(ready).unwrap_or(false) {
             return Ok(());
         }
         if stop.load(Ordering::Relaxed) {
             return Err(TrialError::Interrupted);
         }
         if deadline.is_over() {
-            return Err(not_ready(format!("nobody there for {READY_LIMIT:?}")));
+            return Err(not_ready(format!("no answer 200 for {READY_LIMIT:?}")));
         }
         // Nothing to poll: a sleep that a signal ends.
-        poll(&mut [], Some(&READY_PAUSE)).ok();
+        poll(&mut [], Some(&PAUSE)).ok();
     }
+}
+
+/// Whether an HTTP server answers a GET of `ready` (`ADDRESS:PORT/PATH`) with 200.
+fn says_it_is_ready(ready: &str) -> std::io::Result<bool> {
+    const OK: &[u8; 12] = b"HTTP/1.1 200";
+    let (address, path) = ready.split_once('/').unwrap_or((ready, ""));
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut head = [0; OK.len()];
+    stream.read_exact(&mut head)?;
+    Ok(&head == OK)
 }

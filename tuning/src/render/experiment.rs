@@ -132,7 +132,7 @@ pub(crate) fn env_file(of: &Outcome) -> String {
     format!(
         "# {}: {} of {} combinations, {} rounds, seed {}\n\
          # ExecStart=ninefold serve $NINEFOLD_SERVE_FLAGS\n\
-         NINEFOLD_SERVE_FLAGS={}\n",
+         NINEFOLD_SERVE_FLAGS=\"{}\"\n",
         of.matrix.name,
         best.name(),
         of.cells.len(),
