@@ -8,6 +8,8 @@
 mod support;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output, Stdio};
@@ -281,6 +283,79 @@ fn an_experiment_finds_the_best_combination_and_names_what_it_did_not_run() {
     assert_eq!(found["order"].as_array().unwrap().len(), 9);
     assert!(read("planted.env").contains("NINEFOLD_SERVE_FLAGS=\"70 0\"\n"));
     assert!(read("planted.svg").contains("recommended"));
+}
+
+/// An HTTP server that says 200 to everybody, for as long as the test runs.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no runtime whose thread module it could use"
+)]
+fn always_ready() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map(Result::unwrap) {
+            stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        }
+    });
+    format!("{address}/ready")
+}
+
+#[test]
+fn what_is_served_is_there_for_each_run_and_asked_to_end_after_it() {
+    let host = Host::empty();
+    let dir = host.path().to_str().unwrap();
+    let experiment = |serve: &str, ready: &str| {
+        let text = format!(
+            "name = \"served\"\nbetter = \"lower\"\nrepeats = 6\nready = \"{ready}\"\n\
+             serve = \"sh {dir}/{serve} {{f}}\"\ncommand = \"sh {dir}/load {{f}}\"\n\
+             [[factor]]\nname = \"f\"\nlevels = [{{ name = \"a\", value = \"1\" }}, \
+             {{ name = \"b\", value = \"2\" }}]\n"
+        );
+        host.write("/served.toml", text);
+        Command::new(env!("CARGO_BIN_EXE_ninefold-tune"))
+            .args(["experiment", &format!("{dir}/served.toml"), "--out", dir])
+            .output()
+            .unwrap()
+    };
+    // It tells whom it serves; the load waits for that, and finds its own factor there.
+    let serve = "trap 'rm DIR/now; echo >> DIR/ended; exit' TERM\n\
+                 echo $1 > DIR/now.fresh; mv DIR/now.fresh DIR/now; sleep 600 & wait";
+    host.write("/serve", serve.replace("DIR", dir));
+    let load = "until test -e DIR/now; do sleep 0.01; done\n\
+                test \"$(cat DIR/now)\" = $1 && echo $1";
+    host.write("/load", load.replace("DIR", dir));
+    let output = experiment("serve", &always_ready());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let ended = fs::read_to_string(host.path().join("ended")).unwrap();
+    assert_eq!(ended.lines().count(), 12, "one for each run");
+    // It never says that it is ready: a port that was free a moment ago, and nobody listens there.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = free.local_addr().unwrap().to_string();
+    host.write("/broken", format!("echo >> {dir}/starts; exit 3"));
+    let output = experiment("broken", &free);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("found that it ended (exit status: 3)"),
+        "{errors}"
+    );
+    let starts = fs::read_to_string(host.path().join("starts")).unwrap();
+    assert_eq!(starts.lines().count(), 3, "started again, within a bound");
+    // It ends in the middle of a run: the load lets it, and waits until it is dead (`Z`).
+    let short = "echo $$ > DIR/pid; until test -e DIR/go; do sleep 0.01; done";
+    host.write("/short", short.replace("DIR", dir));
+    let load = "until test -s DIR/pid; do sleep 0.01; done; touch DIR/go\n\
+                until grep -q ') Z' /proc/$(cat DIR/pid)/stat; do sleep 0.01; done; echo 7";
+    host.write("/load", load.replace("DIR", dir));
+    let output = experiment("short", &always_ready());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.contains("found it ended (exit status: 0)"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -232,7 +232,9 @@ pub fn provable(id: &str, plan: &Plan) -> Result<(), ProveError> {
     }
     let why = match plan.advice.first() {
         Some(of) => format!("it is changed by the {} ({})", of.by.name(), of.what),
-        None => "it is as wanted already, or this host has no such switch".to_owned(),
+        None => "it is as wanted already (if by an apply, revert that first), or this host has no \
+                 such switch"
+            .to_owned(),
     };
     let setting = id.to_owned();
     Err(ProveError::Nothing { setting, why })

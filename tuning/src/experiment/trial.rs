@@ -100,6 +100,14 @@ pub enum TrialError {
         /// What happened instead.
         found: String,
     },
+    /// What is to be served ended too early.
+    #[error("{cell}: wanted what is served to last for the run, found it ended ({status})")]
+    Ended {
+        /// The combination.
+        cell: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
     /// Not one round was done.
     #[error(
         "wanted at least one round of {cells} runs, the time was up before: give it longer with \
@@ -207,11 +215,16 @@ fn recommended(cells: &[CellResult]) -> usize {
 
 /// One run of one combination.
 fn one(matrix: &Matrix, cell: &Cell, stop: &AtomicBool) -> Result<f64, TrialError> {
-    let served = match &matrix.serve {
+    let mut served = match &matrix.serve {
         None => None,
         Some(line) => Some(serve(matrix, cell, &program(matrix, cell, line)?, stop)?),
     };
     let answer = program(matrix, cell, &matrix.command)?.run(stop);
+    // Whatever was measured then was not it.
+    if let Some(status) = served.as_mut().and_then(Running::ended) {
+        let cell = cell.name();
+        return Err(TrialError::Ended { cell, status });
+    }
     let answer = answer.map_err(|source| run_error(cell, source))?;
     if let Some(served) = served {
         served.end(END_LIMIT);
