@@ -391,21 +391,4 @@ mod tests {
         assert!(Cli::try_parse_from(["ninefold-bench", "quick", "--rate", "-1"]).is_err());
         assert!(Cli::try_parse_from(["ninefold-bench", "fulll"]).is_err());
     }
-
-    /// The experiment on placements orders a load by our own words: they must stay ours.
-    #[test]
-    fn the_affinity_experiment_orders_a_load_that_is_understood() {
-        use ninefold_tuning::experiment::{command, matrix::Matrix};
-        let file = include_str!("../../tuning/experiments/affinity.toml");
-        let matrix = Matrix::parse(file).unwrap();
-        let mut words = command::words(&matrix.command).unwrap();
-        words[0] = "ninefold-bench".to_owned();
-        let Command::ClientLoad { spec } = Cli::try_parse_from(words).unwrap().command else {
-            unreachable!("the experiment runs client-load");
-        };
-        let spec = parse::<crate::load::spec::LoadSpec>(&spec).unwrap();
-        spec.check().unwrap();
-        let listen = format!("--listen {}", spec.target);
-        assert!(matrix.serve.unwrap().contains(&listen), "{listen}");
-    }
 }
