@@ -13,7 +13,7 @@ host := arch() + "-unknown-linux-gnu"
 default:
     @{{ just_executable() }} --justfile {{ justfile() }} --list --unsorted
 
-# Run the main job: every phase, the SLO table, reports/report.json and report.md
+# Run the main job: every phase, the SLO table, reports/report.json, report.md and report.html
 bench-full *args:
     cargo bench-full {{ args }}
 
@@ -64,6 +64,11 @@ tune-check *args:
 # Make this host fit, put it back, or measure its noise: `just tune plan`, `just tune noise`
 tune *args:
     cargo tune {{ args }}
+
+# Which placement is best for a node here? Under ten minutes: `just affinity --dry-run`
+affinity *args:
+    cargo build --release --package ninefold --package ninefold-bench
+    cargo tune experiment tuning/experiments/affinity.toml {{ args }}
 
 # Format the sources in place
 fmt:

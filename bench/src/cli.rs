@@ -15,13 +15,14 @@ use crate::load::{client, floor, idle, rolling};
 use crate::measure::hiccup;
 use crate::node::{self, NodeReady};
 use crate::plan::Phase;
+use crate::report::model::Report;
 use crate::sim::SimArgs;
 use crate::{process, run, sim};
 
 const EXAMPLES: &str = "\
 Examples:
   ninefold-bench quick                       every scenario, short; about a minute
-  ninefold-bench full --out reports          the whole suite; writes report.json and report.md
+  ninefold-bench full --out reports          the whole suite; writes report.json and report.html
   ninefold-bench full --profile ninefold     hold the run against our objectives only
   ninefold-bench quick --only calibration    what the clock, the generator and the host can do
   ninefold-bench run actors --json -         actors and mailboxes, every metric
@@ -31,6 +32,7 @@ Examples:
   ninefold-bench baseline                    measure, and store the result as the baseline
   ninefold-bench compare reports/baseline.json reports/report.json
   ninefold-bench report reports/report.json  render a stored report again
+  ninefold-bench report FILE.json --html OUT.html    only its page
 
 Exit codes:
   0  every objective that gates is met
@@ -61,7 +63,7 @@ pub struct Options {
     /// standard error
     #[arg(long, global = true, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Directory of report.json, report.md, plots and history.ndjson
+    /// Directory of report.json, report.html, report.md, plots and history.ndjson
     #[arg(long, global = true, value_name = "DIR", default_value = "reports")]
     pub out: PathBuf,
     /// Show and gate one profile of the objectives only [default: both shown]
@@ -119,11 +121,16 @@ enum Command {
         /// Report to judge
         b: PathBuf,
     },
-    /// Render a stored report: the table here, report.md and plots into --out
+    /// Render a stored report: the table here, report.html, report.md and plots into --out
     Report {
         /// A report.json
         file: PathBuf,
+        /// Write only the page, to FILE
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
+    /// Print the JSON Schema of report.json
+    Schema,
     /// Run the runtime under deterministic simulation, from --seed on: exit 1 on a violation
     Sim(SimArgs),
     /// List the scenarios
@@ -213,9 +220,13 @@ pub fn main() -> ExitCode {
             run::named(&names, phase, &cli.options)
         }
         Command::Compare { a, b } => run::compare(&a, &b, &cli.options),
-        Command::Report { file } => run::render(&file, &cli.options),
+        Command::Report { file, html } => run::render(&file, html.as_deref(), &cli.options),
         Command::Sim(args) => sim::run(args, &cli.options),
         Command::List => Ok(list()),
+        Command::Schema => {
+            print!("{}", run::to_json(&schemars::schema_for!(Report)));
+            Ok(0)
+        }
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(

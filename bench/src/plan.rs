@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ninefold_tuning::Facts;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::slo::ClaimTerms;
@@ -39,7 +40,7 @@ impl Phase {
 }
 
 /// Which CPUs serve and which generate load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CpuPlan {
     /// CPUs of the node under test.
     pub server: Vec<usize>,

@@ -56,15 +56,26 @@ impl Recorder {
         );
     }
 
-    /// Repeated measurements: the value is their median, and all are kept for `compare`.
+    /// Repeated measurements: the value is their median, and all are kept for `compare`. One that
+    /// is not finite (a quotient of nothing) measured nothing, and JSON has no number for it: it is
+    /// left out, and a note says so.
     pub fn samples(&mut self, id: &str, samples: &[f64], unit: Unit, n: u64) {
+        let finite = samples.iter().copied().filter(|value| value.is_finite());
+        let finite: Vec<f64> = finite.collect();
+        let left_out = samples.len() - finite.len();
+        if left_out > 0 && !finite.is_empty() {
+            let of = samples.len();
+            self.note(format!(
+                "{id}: {left_out} of {of} samples left out, they are not finite"
+            ));
+        }
         self.insert(
             id,
             Metric {
-                value: median(samples),
+                value: median(&finite),
                 unit,
                 n,
-                samples: samples.to_vec(),
+                samples: finite,
             },
         );
     }
@@ -166,6 +177,21 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_that_is_no_number_is_left_out_and_the_document_stays_readable() {
+        let mut recorder = Recorder::default();
+        let samples = [4.0, f64::INFINITY, 2.0, f64::NAN, 3.0];
+        recorder.samples("a.ratio", &samples, Unit::Ratio, 5);
+        let written = serde_json::to_string(&recorder.metrics["a.ratio"]).unwrap();
+        let read: Metric = serde_json::from_str(&written).unwrap();
+        assert_eq!((read.value, read.samples), (3.0, vec![4.0, 2.0, 3.0]));
+        assert!(
+            recorder.notes[0].contains("2 of 5 samples"),
+            "{:?}",
+            recorder.notes
+        );
+    }
 
     #[test]
     fn only_what_was_measured_appears() {

@@ -6,7 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ninefold_tuning::Facts;
-use plotters::style::RGBColor;
 use sha2::{Digest as _, Sha256};
 
 use crate::cli::Options;
@@ -17,19 +16,14 @@ use crate::gate::verdict::Verdict;
 use crate::gate::{baseline, claim};
 use crate::interrupt;
 use crate::measure::clock::{self, DriftWatch};
-use crate::measure::hiccup::{Floor, Hiccups};
-use crate::measure::hist::Latency;
+use crate::measure::hiccup::Floor;
 use crate::plan::{CpuPlan, Phase, Plan};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::report::model::{Report, RunInfo, SCHEMA, Validity};
-use crate::report::svg::{self, Curve};
-use crate::report::{history, markdown, terminal};
+use crate::report::{history, html, markdown, svg, terminal};
 use crate::scenario::{self, Scenario};
 
-const INTENDED: RGBColor = RGBColor(20, 80, 200);
-const SENT: RGBColor = RGBColor(230, 140, 20);
-const HOST: RGBColor = RGBColor(130, 130, 130);
 /// Deadline against which hiccups are weighed when no claim names one, in ns.
 const DEADLINE_DEFAULT_NS: u64 = 5_000_000;
 
@@ -138,14 +132,18 @@ pub fn compare(a: &Path, b: &Path, options: &Options) -> Result<u8, RunError> {
     Ok(comparison.verdict.exit_code())
 }
 
-/// Renders a stored report again and returns its exit code.
+/// Renders a stored report again and returns its exit code; with `page` into that one file only.
 ///
 /// # Errors
 /// When the report cannot be read or the renderings cannot be written.
-pub fn render(path: &Path, options: &Options) -> Result<u8, RunError> {
+pub fn render(path: &Path, page: Option<&Path>, options: &Options) -> Result<u8, RunError> {
     let report = read_report(path)?;
-    fs::create_dir_all(&options.out).map_err(file("create", &options.out))?;
-    write_renderings(&report, &options.out)?;
+    if let Some(page) = page {
+        write_file(page, &html::render(&report))?;
+    } else {
+        fs::create_dir_all(&options.out).map_err(file("create", &options.out))?;
+        write_renderings(&report, &options.out)?;
+    }
     publish(&to_json(&report), &terminal::summary(&report), options)?;
     Ok(report.exit_code)
 }
@@ -299,7 +297,7 @@ struct Found {
 }
 
 fn judge(book: &SloBook, policy: &Policy, recorder: Recorder, found: Found) -> Report {
-    let floor = slowest_floor(&recorder.hiccups);
+    let floor = Floor::slowest(&recorder.hiccups);
     let findings = Findings {
         metrics: &recorder.metrics,
         validity: &found.validity,
@@ -349,14 +347,6 @@ fn judge(book: &SloBook, policy: &Policy, recorder: Recorder, found: Found) -> R
     }
 }
 
-/// The floor of the CPU that lost most.
-fn slowest_floor(hiccups: &[Hiccups]) -> Option<Floor> {
-    let worst = hiccups
-        .iter()
-        .max_by(|a, b| a.lost_share.total_cmp(&b.lost_share))?;
-    worst.floor().ok()
-}
-
 fn run_info(plan: &Plan, started_ns: u64, elapsed_ns: u64, scenarios: Vec<String>) -> RunInfo {
     let started = jiff::Timestamp::from_nanosecond(started_ns.into()).unwrap_or_default();
     let binary = fs::read(&plan.exe).ok();
@@ -384,23 +374,10 @@ fn run_info(plan: &Plan, started_ns: u64, elapsed_ns: u64, scenarios: Vec<String
     }
 }
 
-/// Writes report.md and a spectrum for every histogram `x` that has a companion `x.sent`.
+/// Writes report.html, report.md and the drawings that it shows.
 fn write_renderings(report: &Report, dir: &Path) -> Result<(), RunError> {
-    let floor = slowest_floor(&report.host_floor);
     let mut plots = Vec::new();
-    for (id, dump) in &report.histograms {
-        let Some(sent) = report.histograms.get(&format!("{id}.sent")) else {
-            continue;
-        };
-        let (Ok(intended), Ok(sent)) = (Latency::from_dump(dump), Latency::from_dump(sent)) else {
-            continue;
-        };
-        let intended = Curve::of_latency("from the intended start", &intended, INTENDED);
-        let nines_max = intended.points.last().map_or(1.0, |point| point.0);
-        let mut curves = vec![intended, Curve::of_latency("from the send", &sent, SENT)];
-        if let Some(floor) = &floor {
-            curves.push(Curve::of_floor("the host alone", floor, nines_max, HOST));
-        }
+    for (id, curves) in svg::spectra(report) {
         let file_name = format!("latency-{}.svg", id.replace('.', "-"));
         match svg::spectrum(id, &curves) {
             Ok(drawing) => {
@@ -410,6 +387,7 @@ fn write_renderings(report: &Report, dir: &Path) -> Result<(), RunError> {
             Err(e) => eprintln!("ninefold-bench: {e}"),
         }
     }
+    write_file(&dir.join("report.html"), &html::render(report))?;
     write_file(&dir.join("report.md"), &markdown::render(report, &plots))
 }
 

@@ -56,6 +56,8 @@ fn calibration_writes_one_document_and_its_renderings() {
     assert!(!report["host_floor"].as_array().unwrap().is_empty());
     assert!(report["environment"]["facts"]["kernel"]["release"].is_string());
     let markdown = std::fs::read_to_string(dir.path().join("report.md")).unwrap();
+    let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+    assert!(page.contains("calibration.generator.ceiling") && page.contains("</html>"));
     assert!(markdown.contains("## Host") && markdown.contains("calibration.generator.ceiling"));
     let history = std::fs::read_to_string(dir.path().join("history.ndjson")).unwrap();
     assert_eq!(history.lines().count(), 1);

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod change;
+mod experiment;
 mod noise;
+mod prove;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -10,6 +12,10 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ninefold_tuning::experiment::command::CommandError;
+use ninefold_tuning::experiment::matrix::MatrixError;
+use ninefold_tuning::experiment::prove::ProveError;
+use ninefold_tuning::experiment::trial::TrialError;
 use ninefold_tuning::facts::CpuList;
 use ninefold_tuning::journal::JournalError;
 use ninefold_tuning::noise::NoiseError;
@@ -28,6 +34,9 @@ const EXIT_USAGE: u8 = 2;
 /// Somebody with more rights could have done it.
 const EXIT_NOT_PERMITTED: u8 = 7;
 
+/// What a shell says of a program that SIGINT ended.
+const EXIT_INTERRUPTED: u8 = 130;
+
 const EXAMPLES: &str = "\
 Examples:
   ninefold-tune check                          is this host fit for production?
@@ -37,6 +46,8 @@ Examples:
   sudo ninefold-tune apply --yes               write it, with a journal of what was there before
   sudo ninefold-tune revert --yes              put back what was there before
   ninefold-tune noise --cpus 2-7               which CPUs are quiet enough for shards?
+  sudo ninefold-tune prove mem.thp --yes       does it help here? kept only if so
+  ninefold-tune experiment affinity.toml       which placement is best for a node here?
   ninefold-tune explain limits.nofile          what is it, why does it matter, how is it set?
 
 Exit codes:
@@ -65,8 +76,8 @@ Exit codes of check:
 
 /// Is this host fit for a Ninefold node, and what would make it so?
 ///
-/// Reads /proc and /sys and compares what it finds with what a node wants. Only `apply --yes` and
-/// `revert --yes` change anything.
+/// Reads /proc and /sys and compares what it finds with what a node wants. Only `apply --yes`,
+/// `revert --yes` and `prove --yes` change anything.
 #[derive(Debug, Parser)]
 #[command(name = "ninefold-tune", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -91,6 +102,12 @@ enum Command {
     /// Measure what each CPU loses to interrupts, other tasks and the hypervisor.
     #[command(after_help = noise::EXAMPLES)]
     Noise(noise::NoiseArgs),
+    /// Run one setting on and off in turns, and keep it only if it is shown to help.
+    #[command(after_help = prove::EXAMPLES)]
+    Prove(prove::ProveArgs),
+    /// Run the combinations of a file of factors, such as placements, and recommend one.
+    #[command(after_help = experiment::EXAMPLES)]
+    Experiment(experiment::ExperimentArgs),
     /// Say what a setting is, why it matters, how it stands here and how it is put right.
     Explain(ExplainArgs),
     /// Print completions for a shell: ninefold-tune completions bash > ninefold-tune.bash
@@ -189,6 +206,18 @@ pub(crate) enum Error {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Noise(#[from] NoiseError),
+    #[error("wanted to know which way the metric gets better: give --better lower or higher")]
+    Better,
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Prove(#[from] ProveError),
+    #[error(transparent)]
+    Matrix(#[from] MatrixError),
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+    #[error("could not draw the heat map: {0}")]
+    Draw(String),
 }
 
 impl Error {
@@ -204,7 +233,14 @@ impl Error {
             {
                 EXIT_NOT_PERMITTED
             }
+            Self::Prove(ProveError::Apply(error)) => error.exit(),
+            Self::Prove(ProveError::Run(error)) if error.is_interrupt() => EXIT_INTERRUPTED,
+            Self::Trial(TrialError::Interrupted) => EXIT_INTERRUPTED,
             Self::Which { .. }
+            | Self::Better
+            | Self::Command(_)
+            | Self::Matrix(_)
+            | Self::Prove(ProveError::Nothing { .. })
             | Self::ShardCpus { .. }
             | Self::Revert(RevertError::Unknown { .. })
             | Self::Noise(NoiseError::NotAllowed { .. }) => EXIT_USAGE,
@@ -222,6 +258,8 @@ impl Cli {
             Command::Apply(args) => args.run(out),
             Command::Revert(args) => args.run(out),
             Command::Noise(args) => args.run(out),
+            Command::Prove(args) => args.run(out),
+            Command::Experiment(args) => args.run(out),
             Command::Explain(args) => args.run(out),
             Command::Completions { shell } => {
                 // Into memory first: the generator panics where a pipe is closed.
@@ -302,17 +340,21 @@ fn tell(
     match json {
         Some(path) if path == Path::new("-") => write_json(document, out)?,
         Some(path) => {
-            File::create(path)
-                .and_then(|file| write_json(document, &mut BufWriter::new(file)))
-                .map_err(|source| Error::Report {
-                    path: path.to_owned(),
-                    source,
-                })?;
+            write_report(path, document)?;
             words(out)?;
         }
         None => words(out)?,
     }
     Ok(())
+}
+
+fn write_report(path: &Path, document: &impl Serialize) -> Result<(), Error> {
+    File::create(path)
+        .and_then(|file| write_json(document, &mut BufWriter::new(file)))
+        .map_err(|source| Error::Report {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn write_json(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {

@@ -20,6 +20,7 @@
 //!
 //! - [`plan()`]: what would make a host fit. [`apply()`] writes it, with a [`journal`] of what was
 //!   there before; [`revert()`] puts that back. Both write through a [`Pen`].
+//! - [`experiment`]: whether a setting, or a placement of the node, helps on this host.
 //! - [`noise`]: what each CPU loses to others while a thread of ours wants all of it.
 //!
 //! # Invariants
@@ -31,6 +32,7 @@
 
 mod apply;
 mod check;
+pub mod experiment;
 pub mod facts;
 pub mod journal;
 pub mod noise;

@@ -1,7 +1,9 @@
 //! Reports for people.
 
+pub(crate) mod experiment;
 pub(crate) mod noise;
 pub(crate) mod plan;
+pub(crate) mod prove;
 
 use std::io::{self, Write};
 

@@ -1,6 +1,7 @@
 //! The environment block of a report.
 
 use ninefold_tuning::{CheckOptions, Profile, check};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use super::fitness::{Fitness, Signs};
 use crate::plan::CpuPlan;
 
 /// The host, as far as it matters for the figures.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// Host facts, as `ninefold-tune` reads them, before the run.
     pub facts: Value,

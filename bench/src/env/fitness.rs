@@ -2,6 +2,7 @@
 
 use ninefold_tuning::Facts;
 use ninefold_tuning::facts::virt::HostKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::clock::Drift;
@@ -12,7 +13,9 @@ use crate::plan::CpuPlan;
 const CONTENTION_MAX: f64 = 0.01;
 
 /// Classes, best first. Absolute objectives gate on A and B only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Class {
     /// Bare metal, isolated CPUs, fixed clock, no steal, hiccups below a tenth of the deadline.
     A,
@@ -25,7 +28,7 @@ pub enum Class {
 }
 
 /// A class with its reasons.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fitness {
     /// The class.
     pub class: Class,

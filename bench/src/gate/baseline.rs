@@ -1,6 +1,7 @@
 //! Comparison of two reports: a regression is flagged only when the whole interval of the ratio
 //! lies beyond 10 %.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ const CONFIDENCE: f64 = 0.95;
 const SEED: u64 = 0x6e69_6e65;
 
 /// What a comparison says of one metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// The whole interval is worse by more than the threshold.
@@ -33,7 +34,7 @@ pub enum Change {
 }
 
 /// One metric in a comparison.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Row {
     /// Metric id.
     pub metric: String,
@@ -56,7 +57,7 @@ pub struct Row {
 }
 
 /// Two reports compared.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
     /// Schema name.
     pub schema: String,

@@ -1,6 +1,7 @@
 //! Claims: a miss share, a deadline and a confidence, written down before the run, and what the
 //! run showed about them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::slo::ClaimTerms;
@@ -8,7 +9,7 @@ use super::verdict::Verdict;
 use crate::stats::bounds::{self, Evidence};
 
 /// A claim with its evidence.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimRow {
     /// What was claimed.
     #[serde(flatten)]
@@ -17,10 +18,13 @@ pub struct ClaimRow {
     #[serde(flatten)]
     pub evidence: Evidence,
     /// Upper bound of the miss share by count.
+    #[serde(rename = "u_count", alias = "count_upper")]
     pub count_upper: f64,
     /// Upper bound of the miss share by time.
+    #[serde(rename = "u_time", alias = "time_upper")]
     pub time_upper: f64,
     /// Nines shown: of the larger bound, rounded down.
+    #[serde(rename = "nines", alias = "nines_shown")]
     pub nines_shown: u32,
     /// Three-valued, or invalid.
     pub verdict: Verdict,
@@ -80,10 +84,12 @@ fn still_needed(terms: &ClaimTerms, evidence: &Evidence) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::slo::Level;
 
     fn terms(miss_share_max: f64) -> ClaimTerms {
         ClaimTerms {
             id: "x".into(),
+            level: Some(Level::L3),
             scenario: "x".into(),
             deadline_us: 1000.0,
             miss_share_max,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
@@ -70,12 +71,28 @@ enum Kind {
     Count,
 }
 
+/// What a claim is about. Evidence of one level says nothing of another.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Level {
+    /// Logic: messages lost, duplicated, reordered or leaked.
+    L1,
+    /// Dispatch: from mailbox to answer on real shards, in process.
+    L2,
+    /// Service: a call end to end over sockets.
+    L3,
+}
+
 /// A claim as it was written down before the run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimTerms {
     /// Name of the claim.
     pub id: String,
+    /// Its level; documents from before there were levels have none.
+    #[serde(default)]
+    pub level: Option<Level>,
     /// Scenario whose trials it is about.
     pub scenario: String,
     /// Deadline from the intended start, in us.
@@ -89,7 +106,7 @@ pub struct ClaimTerms {
 }
 
 /// One objective in a report.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SloRow {
     /// Objective in words.
     pub objective: String,
@@ -166,6 +183,12 @@ impl SloBook {
             }
         }
         for claim in &book.claim {
+            if claim.level.is_none() {
+                return wrong(format!(
+                    "claim {:?}: wanted a level (L1, L2 or L3), found none",
+                    claim.id
+                ));
+            }
             let share = 0.0 < claim.miss_share_max && claim.miss_share_max < 1.0;
             let confidence = 0.0 < claim.confidence && claim.confidence < 1.0;
             if !share || !confidence || claim.deadline_us <= 0.0 || claim.stall_ms < 0.0 {
@@ -455,5 +478,26 @@ mod tests {
             .unwrap()
             .judge(&policy(true), findings);
         assert_eq!(rows[0].verdict, Verdict::Unfit, "{:?}", rows[0]);
+    }
+
+    #[test]
+    fn a_claim_in_an_objectives_file_says_its_level() {
+        let claims = SloBook::parse(BUILT_IN).unwrap().claim;
+        let levels: Vec<_> = claims.iter().map(|claim| claim.level).collect();
+        assert_eq!(levels, [Some(Level::L3), Some(Level::L2)]);
+        let refused = |from: &str, to: &str| {
+            let wrong = SloBook::parse(&BUILT_IN.replace(from, to));
+            wrong.unwrap_err().to_string()
+        };
+        let none = refused("level = \"L3\"\n", "");
+        assert!(
+            none.contains("claim \"http.tools_call\": wanted a level"),
+            "{none}"
+        );
+        let unknown = refused("level = \"L3\"", "level = \"L4\"");
+        assert!(
+            unknown.contains("expected one of `L1`, `L2`, `L3`"),
+            "{unknown}"
+        );
     }
 }

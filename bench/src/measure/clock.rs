@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Reads `CLOCK_MONOTONIC`, in ns.
@@ -91,7 +92,7 @@ fn to_ns(time: Timespec) -> u64 {
 }
 
 /// What reading the clock costs and how finely it ticks.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Calibration {
     /// Median cost of one read, in ns.
     pub cost_ns: f64,
@@ -131,7 +132,7 @@ pub fn calibrate() -> Calibration {
 }
 
 /// What the clocks did between the start and the end of a run.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
     /// Length of the run on the monotonic clock, in ns.
     pub elapsed_ns: u64,

@@ -1,6 +1,7 @@
 //! The host's own floor: a pinned loop that does nothing but read the clock. Whatever it misses
 //! (the hypervisor, interrupts, other tasks) no program on that CPU could have used.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::clock;
@@ -10,7 +11,7 @@ use super::hist::{DecodeError, Dump, Latency};
 const GAP_MIN_NS: u64 = 1_000;
 
 /// What one probe saw on one CPU.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Hiccups {
     /// CPU the probe was pinned to; `None` when the host refused the pin.
     pub cpu: Option<usize>,
@@ -93,6 +94,15 @@ impl Hiccups {
 }
 
 impl Floor {
+    /// The floor of the CPU that lost most; `None` when none was probed.
+    #[must_use]
+    pub fn slowest(hiccups: &[Hiccups]) -> Option<Self> {
+        let worst = hiccups
+            .iter()
+            .max_by(|a, b| a.lost_share.total_cmp(&b.lost_share))?;
+        worst.floor().ok()
+    }
+
     /// Share of random arrivals that a gap delays by more than `ns`.
     ///
     /// A request that arrives inside a gap waits for what is left of it, so a gap of length g

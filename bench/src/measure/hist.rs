@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const HIGHEST_NS: u64 = 3_600_000_000_000;
@@ -37,7 +38,7 @@ const SPECTRUM: [f64; 16] = [
 pub struct Latency(Histogram<u64>);
 
 /// One point of a spectrum.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
     /// Quantile, 0 to 1.
     pub q: f64,
@@ -46,7 +47,7 @@ pub struct Point {
 }
 
 /// A histogram as a report stores it: readable points, and the whole of it to merge later.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Dump {
     /// Values recorded.
     pub n: u64,

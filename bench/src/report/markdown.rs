@@ -2,12 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Metric, Report, show};
-use crate::gate::baseline::Change;
-use crate::measure::hist::Latency;
-
-/// Longest list of metrics' samples shown in full.
-const SAMPLES_SHOWN: usize = 10;
+use super::model::Report;
+use super::rows::{self, Table};
 
 /// Renders a report; `plots` are (title, file name) of the drawings beside it.
 #[must_use]
@@ -29,17 +25,20 @@ fn line(out: &mut String, text: impl AsRef<str>) {
 }
 
 /// A table; cells may hold anything but a newline.
-fn table(out: &mut String, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+fn table(out: &mut String, table: &Table) {
     let row = |cells: &[String]| {
         let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
         format!("| {} |", cells.join(" | "))
     };
-    line(
-        out,
-        row(&header.iter().map(ToString::to_string).collect::<Vec<_>>()),
-    );
-    line(out, row(&vec!["---".to_owned(); header.len()]));
-    rows.into_iter().for_each(|cells| line(out, row(&cells)));
+    line(out, row(&table.header));
+    line(out, row(&vec!["---".to_owned(); table.header.len()]));
+    for cells in &table.rows {
+        let mut cells = cells.clone();
+        if let Some(id) = table.code.and_then(|column| cells.get_mut(column)) {
+            *id = format!("`{id}`");
+        }
+        line(out, row(&cells));
+    }
     out.push('\n');
 }
 
@@ -63,42 +62,8 @@ fn claims(report: &Report, out: &mut String) {
         return;
     }
     line(out, "## Claims\n");
-    let header = [
-        "claim",
-        "deadline us",
-        "asked",
-        "n",
-        "misses",
-        "episodes",
-        "T s",
-        "stall ms",
-        "U_count",
-        "U_time",
-        "nines shown",
-        "verdict",
-    ];
-    let rows = report.claims.iter().map(|claim| {
-        let evidence = &claim.evidence;
-        vec![
-            claim.terms.id.clone(),
-            show(claim.terms.deadline_us),
-            format!(
-                "{:.0e} at {:.0} %",
-                claim.terms.miss_share_max,
-                claim.terms.confidence * 1e2
-            ),
-            show(evidence.n as f64),
-            show(evidence.k as f64),
-            show(evidence.e as f64),
-            show(evidence.seconds),
-            show(evidence.stall_seconds * 1e3),
-            format!("{:.2e}", claim.count_upper),
-            format!("{:.2e}", claim.time_upper),
-            claim.nines_shown.to_string(),
-            judged(claim.verdict.to_string(), claim.gates, claim.why.as_deref()),
-        ]
-    });
-    table(out, &header, rows);
+    table(out, &rows::claims(report));
+    rows::reasons(report).for_each(|why| line(out, format!("- {why}\n")));
     line(
         out,
         "A miss is a trial not complete and correct within the deadline from its intended start. \
@@ -107,36 +72,9 @@ fn claims(report: &Report, out: &mut String) {
     );
 }
 
-fn judged(verdict: String, gates: bool, why: Option<&str>) -> String {
-    let information = if gates { "" } else { " (information)" };
-    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-    format!("{verdict}{information}{why}")
-}
-
 fn objectives(report: &Report, out: &mut String) {
     line(out, "## Objectives\n");
-    let rows = report.slo.iter().map(|row| {
-        vec![
-            row.profile.clone(),
-            row.objective.clone(),
-            format!("`{}`", row.metric),
-            row.wanted.clone(),
-            row.found.map_or_else(|| "-".into(), show),
-            judged(row.verdict.to_string(), row.gates, row.why.as_deref()),
-        ]
-    });
-    table(
-        out,
-        &[
-            "profile",
-            "objective",
-            "metric",
-            "wanted",
-            "found",
-            "verdict",
-        ],
-        rows,
-    );
+    table(out, &rows::objectives(report, |_| true));
 }
 
 fn host(report: &Report, out: &mut String) {
@@ -169,23 +107,7 @@ fn host(report: &Report, out: &mut String) {
         out,
         "The host's own pauses, seen by a loop that only reads the clock:\n",
     );
-    let header = [
-        "CPU", "s", "> 10 us", "> 50 us", "> 100 us", "> 1 ms", "max us", "lost",
-    ];
-    let rows = report.host_floor.iter().map(|seen| {
-        vec![
-            seen.cpu
-                .map_or_else(|| "not pinned".into(), |cpu| cpu.to_string()),
-            format!("{:.1}", seen.seconds),
-            show(seen.over_10_us as f64),
-            show(seen.over_50_us as f64),
-            show(seen.over_100_us as f64),
-            show(seen.over_1_ms as f64),
-            show(seen.max_ns as f64 / 1e3),
-            format!("{:.2} %", seen.lost_share * 100.0),
-        ]
-    });
-    table(out, &header, rows);
+    table(out, &rows::pauses(report));
 }
 
 fn validity(report: &Report, out: &mut String) {
@@ -206,22 +128,7 @@ fn validity(report: &Report, out: &mut String) {
             cost.cost_ns, cost.resolution_ns
         );
     }
-    let rows = report.validity.checks.iter().map(|check| {
-        let scope = if check.scope.is_empty() {
-            "everything"
-        } else {
-            &check.scope
-        };
-        let held = if check.held { "held" } else { "BROKEN" };
-        vec![
-            check.what.clone(),
-            scope.into(),
-            check.wanted.clone(),
-            show(check.found),
-            held.into(),
-        ]
-    });
-    table(out, &["check", "needed by", "wanted", "found", ""], rows);
+    table(out, &rows::checks(report));
 }
 
 fn latency(report: &Report, plots: &[(String, String)], out: &mut String) {
@@ -232,37 +139,7 @@ fn latency(report: &Report, plots: &[(String, String)], out: &mut String) {
     for (title, file) in plots {
         let _ = writeln!(out, "![{title}]({file})\n");
     }
-    const QUANTILES: [(f64, &str); 6] = [
-        (0.5, "p50"),
-        (0.9, "p90"),
-        (0.99, "p99"),
-        (0.999, "p99.9"),
-        (0.9999, "p99.99"),
-        (0.99999, "p99.999"),
-    ];
-    let header: Vec<&str> = ["histogram", "n"]
-        .into_iter()
-        .chain(QUANTILES.iter().map(|(_, name)| *name))
-        .chain(["max"])
-        .collect();
-    let rows = report.histograms.iter().filter_map(|(id, dump)| {
-        let latency = Latency::from_dump(dump).ok()?;
-        let us = |ns: u64| show(ns as f64 / 1e3);
-        let cell = |q: f64| {
-            let Some(ns) = latency.resolved(q) else {
-                return "not resolved".into();
-            };
-            match latency.interval(q, 1.96) {
-                Some((low, high)) if low < high => format!("{} ({}-{})", us(ns), us(low), us(high)),
-                _ => us(ns),
-            }
-        };
-        let quantiles = QUANTILES.iter().map(|&(q, _)| cell(q));
-        let ends = [us(latency.max())];
-        let front = [format!("`{id}`"), show(latency.n() as f64)];
-        Some(front.into_iter().chain(quantiles).chain(ends).collect())
-    });
-    table(out, &header, rows);
+    table(out, &rows::latency(report, |_| true));
     line(
         out,
         "In brackets the 95 % interval from order statistics, for independent values. A percentile \
@@ -272,40 +149,16 @@ fn latency(report: &Report, plots: &[(String, String)], out: &mut String) {
 
 fn metrics(report: &Report, out: &mut String) {
     line(out, "## Metrics\n");
-    let samples = |metric: &Metric| {
-        let shown: Vec<_> = metric
-            .samples
-            .iter()
-            .take(SAMPLES_SHOWN)
-            .map(|&value| show(value))
-            .collect();
-        let more = if metric.samples.len() > SAMPLES_SHOWN {
-            " ..."
-        } else {
-            ""
-        };
-        format!("{}{more}", shown.join(" "))
-    };
-    let rows = report.metrics.iter().map(|(id, metric)| {
-        vec![
-            format!("`{id}`"),
-            show(metric.value),
-            metric.unit.symbol().into(),
-            show(metric.n as f64),
-            samples(metric),
-        ]
-    });
-    table(out, &["metric", "value", "unit", "n", "samples"], rows);
+    table(out, &rows::metrics(report, |_| true));
 }
 
 fn peers(report: &Report, out: &mut String) {
-    let (header, rows) = super::peers::table(&report.metrics);
-    if rows.is_empty() {
+    let peers = rows::peers(report);
+    if peers.rows.is_empty() {
         return;
     }
     line(out, "## Other runtimes\n");
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    table(out, &header, rows);
+    table(out, &peers);
     let _ = writeln!(out, "Times in brackets: {}.\n", super::peers::LEGEND);
 }
 
@@ -314,28 +167,7 @@ fn comparison(report: &Report, out: &mut String) {
         return;
     };
     line(out, "## Against the stored baseline\n");
-    let rows = comparison
-        .rows
-        .iter()
-        .filter(|row| row.change != Change::NotJudged)
-        .map(|row| {
-            let interval = row.ratio.map_or_else(String::new, |ratio| {
-                format!("{:.3} ({:.3}-{:.3})", ratio.mid, ratio.low, ratio.high)
-            });
-            let change = format!("{:?}", row.change).to_lowercase();
-            vec![
-                format!("`{}`", row.metric),
-                show(row.a),
-                show(row.b),
-                interval,
-                change,
-            ]
-        });
-    table(
-        out,
-        &["metric", "baseline", "now", "ratio (95 %)", "change"],
-        rows,
-    );
+    table(out, &rows::comparison(report));
     for warning in &comparison.warnings {
         let _ = writeln!(out, "- {warning}");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::env::capture::Environment;
@@ -17,7 +18,7 @@ use crate::measure::hist::Dump;
 pub const SCHEMA: &str = "ninefold.report.v1";
 
 /// Everything one run found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// Always [`SCHEMA`].
     pub schema: String,
@@ -51,7 +52,7 @@ pub struct Report {
 }
 
 /// How a report was made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunInfo {
     /// Version of the benchmark.
     pub version: String,
@@ -74,7 +75,7 @@ pub struct RunInfo {
 }
 
 /// One measured value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Metric {
     /// The value, or the median of the samples.
     pub value: f64,
@@ -88,7 +89,7 @@ pub struct Metric {
 }
 
 /// Units of metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Unit {
     /// Nanoseconds.
     #[serde(rename = "ns")]
@@ -160,7 +161,7 @@ impl Unit {
 }
 
 /// Whether durations of this run can be trusted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Validity {
     /// What the clocks did during the run.
     pub clock: Drift,
@@ -171,7 +172,7 @@ pub struct Validity {
 }
 
 /// One thing a measurement relied on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// What had to hold.
     pub what: String,

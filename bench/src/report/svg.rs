@@ -2,6 +2,7 @@
 
 use plotters::prelude::*;
 
+use super::model::Report;
 use crate::measure::hiccup::Floor;
 use crate::measure::hist::Latency;
 
@@ -18,8 +19,38 @@ pub struct Curve {
     pub name: String,
     /// (nines, us) pairs; nines = -log10(1 - quantile).
     pub points: Vec<(f64, f64)>,
-    /// Colour.
-    pub colour: RGBColor,
+    /// What it is of.
+    pub role: Role,
+}
+
+/// What a curve is of; it decides the colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Latency from the intended start.
+    Intended,
+    /// Latency from the send.
+    Sent,
+    /// What the host alone does.
+    Host,
+    /// Latency of the control plane.
+    Control,
+    /// Latency of high-class messages.
+    High,
+    /// Latency of normal messages.
+    Normal,
+}
+
+impl Role {
+    fn colour(self) -> RGBColor {
+        match self {
+            Self::Intended => RGBColor(20, 80, 200),
+            Self::Sent => RGBColor(230, 140, 20),
+            Self::Host => RGBColor(130, 130, 130),
+            Self::Control => RGBColor(20, 130, 90),
+            Self::High => RGBColor(150, 50, 160),
+            Self::Normal => RGBColor(190, 60, 50),
+        }
+    }
 }
 
 /// A plot could not be drawn.
@@ -30,7 +61,7 @@ pub struct DrawError(String);
 impl Curve {
     /// The resolved part of a histogram.
     #[must_use]
-    pub fn of_latency(name: &str, latency: &Latency, colour: RGBColor) -> Self {
+    pub fn of_latency(name: &str, latency: &Latency, role: Role) -> Self {
         let end = (latency.n() as f64 / BEYOND_MIN).max(1.0).log10();
         let points = grid(end)
             .map(|(nines, q)| (nines, latency.at(q) as f64 / 1e3))
@@ -38,22 +69,54 @@ impl Curve {
         Self {
             name: name.into(),
             points,
-            colour,
+            role,
         }
     }
 
     /// The delay that the host alone causes, as far as `nines_max`.
     #[must_use]
-    pub fn of_floor(name: &str, floor: &Floor, nines_max: f64, colour: RGBColor) -> Self {
+    pub fn of_floor(name: &str, floor: &Floor, nines_max: f64, role: Role) -> Self {
         let points = grid(nines_max).map(|(nines, q)| (nines, floor.at(q) as f64 / 1e3));
         // A logarithmic axis has no zero: the floor begins where it is felt.
         let points = points.filter(|&(_, us)| us > 0.0).collect();
         Self {
             name: name.into(),
             points,
-            colour,
+            role,
         }
     }
+}
+
+/// The spectrum of every histogram `x` that has a companion `x.sent`, by its id.
+#[must_use]
+pub fn spectra(report: &Report) -> Vec<(&str, Vec<Curve>)> {
+    let floor = Floor::slowest(&report.host_floor);
+    let paired = report.histograms.iter().filter_map(|(id, intended)| {
+        let sent = report.histograms.get(&format!("{id}.sent"))?;
+        Some((
+            id,
+            Latency::from_dump(intended).ok()?,
+            Latency::from_dump(sent).ok()?,
+        ))
+    });
+    let curves = paired.map(|(id, intended, sent)| {
+        let intended = Curve::of_latency("from the intended start", &intended, Role::Intended);
+        let nines_max = intended.points.last().map_or(1.0, |point| point.0);
+        let mut curves = vec![
+            intended,
+            Curve::of_latency("from the send", &sent, Role::Sent),
+        ];
+        if let Some(floor) = &floor {
+            curves.push(Curve::of_floor(
+                "the host alone",
+                floor,
+                nines_max,
+                Role::Host,
+            ));
+        }
+        (id.as_str(), curves)
+    });
+    curves.collect()
 }
 
 fn grid(end: f64) -> impl Iterator<Item = (f64, f64)> {
@@ -104,7 +167,7 @@ fn draw(title: &str, curves: &[Curve], svg: &mut String) -> Result<(), Box<dyn s
         .label_style(("sans-serif", 15))
         .draw()?;
     for curve in curves {
-        let colour = curve.colour;
+        let colour = curve.role.colour();
         chart
             .draw_series(LineSeries::new(
                 curve.points.iter().copied(),
@@ -145,7 +208,7 @@ mod tests {
     fn a_spectrum_is_one_svg_document_with_every_curve() {
         let mut latency = Latency::new();
         (1..=100_000).for_each(|i| latency.record(i * 100));
-        let curve = Curve::of_latency("intended", &latency, BLUE);
+        let curve = Curve::of_latency("intended", &latency, Role::Intended);
         assert!(
             (curve.points.last().unwrap().0 - 4.0).abs() < 0.05,
             "10 of 100,000 lie beyond"

@@ -6,7 +6,9 @@ use super::{median, median_in_place};
 const RESAMPLES: usize = 4_000;
 
 /// A two-sided interval around an estimate.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,

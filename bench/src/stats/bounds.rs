@@ -1,23 +1,29 @@
 //! How small a miss rate a run has shown: by count (exact, for independent trials) and by time
 //! (for misses that come in episodes). A claim may state only the larger of the two.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Bisection steps: each halves the logarithm of the bracket, 100 are beyond f64.
 const STEPS: u32 = 100;
 
 /// What a run showed about one claim.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// Trials of the schedule.
+    #[serde(rename = "trials", alias = "n")]
     pub n: u64,
     /// Misses: trials not complete and correct within the deadline.
+    #[serde(rename = "misses", alias = "k")]
     pub k: u64,
     /// Episodes: runs of misses separated by more than the gap.
+    #[serde(rename = "episodes", alias = "e")]
     pub e: u64,
     /// Observed time, in s.
+    #[serde(rename = "duration_s", alias = "seconds")]
     pub seconds: f64,
     /// Stall length per episode, in s: the declared one, or the longest seen if that is longer.
+    #[serde(rename = "stall_s", alias = "stall_seconds")]
     pub stall_seconds: f64,
 }
 
