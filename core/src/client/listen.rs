@@ -78,7 +78,7 @@ impl Client {
             return Err(ClientError::Era("subscriptions/listen over stdio"));
         };
         let params = self.stamp(0, METHOD, &json!({"notifications": wanted}));
-        let headers = self.headers(METHOD, &params);
+        let headers = self.headers(METHOD, &params)?;
         let (agreed, first) = oneshot::channel();
         let task = keep(self.peer.clone(), http.clone(), params, headers, agreed);
         let mut task = tokio::spawn(task);

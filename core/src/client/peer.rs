@@ -1,7 +1,7 @@
 //! What both transports share: requests that wait for their answers, and the server's questions.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::error::ClientError;
 use super::message::{Incoming, Question, write_answer};
 use super::options::{Event, Options};
-use crate::mcp::META_SUBSCRIPTION;
+use crate::mcp::{Era, META_SUBSCRIPTION};
 
 /// Locks; what a panic left behind is still whole, because nothing here is changed in steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -33,6 +33,10 @@ pub(crate) struct Peer {
     pending: Mutex<Pending>,
     next_id: AtomicU64,
     answering: Arc<AtomicUsize>,
+    /// Whether the era is one in which servers ask only within results.
+    never_asked: AtomicBool,
+    /// That a server has asked all the same, which is said once.
+    was_asked: AtomicBool,
 }
 
 /// A request under way; forgotten when dropped.
@@ -56,7 +60,15 @@ impl Peer {
             pending: Mutex::default(),
             next_id: AtomicU64::new(1),
             answering: Arc::default(),
+            never_asked: AtomicBool::default(),
+            was_asked: AtomicBool::default(),
         }
+    }
+
+    /// What is spoken from now on.
+    pub(crate) fn speak(&self, era: Era) {
+        self.never_asked
+            .store(era == Era::Modern, Ordering::Relaxed);
     }
 
     /// Counts what somebody here is asked meanwhile; no request is late while that is so.
@@ -112,8 +124,23 @@ impl Peer {
                 self.notified(&method, params);
                 None
             }
-            Incoming::Question(question) => Some(question),
+            Incoming::Question(question) => self.may_answer(&question).then_some(question),
         }
+    }
+
+    /// Whether a question is answered. In the modern era a client sends no responses, so one that
+    /// comes is dropped, as what it may have been asked for is not known to be wanted.
+    // [mcp:stdio-no-responses] [mcp:http-no-responses]
+    fn may_answer(&self, question: &Question) -> bool {
+        let dropped = self.never_asked.load(Ordering::Relaxed);
+        if dropped && !self.was_asked.swap(true, Ordering::Relaxed) {
+            let method = question.method.as_str();
+            tracing::warn!(
+                method,
+                "the server sends requests, which its era does not have: they are not answered"
+            );
+        }
+        !dropped
     }
 
     fn notified(&self, method: &str, mut params: Value) {
