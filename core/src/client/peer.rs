@@ -128,8 +128,9 @@ impl Peer {
         }
     }
 
-    /// Whether a question is answered. In the modern era a client sends no responses, so one that
-    /// comes is dropped, as what it may have been asked for is not known to be wanted.
+    /// Whether a question is answered. In the modern era a client sends no responses: a question
+    /// that comes all the same is dropped, and a server that waits for it is late with its own
+    /// answer.
     // [mcp:stdio-no-responses] [mcp:http-no-responses]
     fn may_answer(&self, question: &Question) -> bool {
         let dropped = self.never_asked.load(Ordering::Relaxed);

@@ -123,6 +123,7 @@ fn the_end_of_the_input_waits_for_no_call_longer_than_its_limit() {
 }
 
 #[test]
+// [mcp:cancel-listen]
 fn a_signal_drains() {
     let mut process = Process::start(&["--drain", "60"]);
     process.channel.say(&modern(1, "tools/call", sleep(5000)));
