@@ -388,15 +388,15 @@ impl Rest {
 
     /// Ends what would go on for ever, because the node drains; true when that was the case.
     pub fn drain(&mut self, service: &Service, out: &mut Vec<u8>) -> bool {
-        let result = match &self.left {
+        let last = match &self.left {
             // A pair ends by itself, behind its calls.
             Left::Calls { .. } | Left::Pair(..) => return false,
             Left::Listening(listening, _) => Some(listening.end(service)),
             Left::Feed(..) => None,
         };
         if let Some(stream) = self.stream.take() {
-            if let Some(result) = result {
-                stream.event(out, None, result.as_bytes());
+            for message in last.iter().flatten() {
+                stream.event(out, None, message.as_bytes());
             }
             stream.close(out);
         }

@@ -208,6 +208,7 @@ fn read_input(to: &UnixStream) -> io::Result<()> {
 }
 
 /// Carries what the connection says to standard output until either ends.
+// [mcp:stdio-server]
 fn write_output(from: &UnixStream) -> io::Result<()> {
     let output = io::stdout();
     let mut buffer = vec![0; CARRIED_BYTES];

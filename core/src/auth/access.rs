@@ -78,6 +78,7 @@ impl Access {
 
     /// The metadata, if it is served at `path`: at the root form, and with the path of the resource
     /// appended, as the node knows it and as its clients do.
+    // [mcp:auth-metadata]
     pub(crate) fn document(&self, path: &[u8]) -> Option<&str> {
         let behind = path.strip_prefix(WELL_KNOWN.as_bytes())?;
         let metadata = self.metadata.as_ref()?;
@@ -117,6 +118,7 @@ impl Access {
     }
 
     /// Where a client learns how to get a token; where nobody can tell it, whose keys are wanted.
+    // [mcp:auth-metadata]
     fn place(&self) -> String {
         match &self.metadata {
             Some(Metadata { url, .. }) => format!(r#"resource_metadata="{url}""#),

@@ -64,6 +64,7 @@ impl Gate {
     }
 
     /// Judges the token of a request. Nothing of an earlier request counts.
+    // [mcp:auth-validate]
     pub(crate) fn judge(&self, head: &Head<'_>) -> Judged {
         let token = match header::token(head) {
             Ok(token) => token,

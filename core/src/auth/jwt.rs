@@ -48,6 +48,7 @@ enum OneOrMany {
 }
 
 /// Judges a JWT by `signers`.
+// [mcp:auth-validate]
 pub(super) fn judge(
     token: &str,
     signers: &[Signer],

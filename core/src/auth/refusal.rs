@@ -48,6 +48,7 @@ impl Flaw {
 
 impl Refusal {
     /// Status of the answer.
+    // [mcp:auth-statuses]
     pub(crate) fn status(self) -> u16 {
         match self {
             Self::Malformed(_) => 400,

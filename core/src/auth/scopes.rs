@@ -64,6 +64,7 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// The scopes that come with `granted`.
+    // [mcp:auth-scopes]
     pub(super) fn expand(&self, granted: Vec<Box<str>>) -> Vec<Box<str>> {
         let mut all = BTreeSet::new();
         let mut left = granted;
@@ -242,6 +243,7 @@ mod tests {
     }
 
     #[test]
+    // [mcp:auth-scopes]
     fn a_scope_brings_those_that_it_implies_and_so_on() {
         let mut policy = Policy::default();
         policy.implied.insert("admin".into(), vec!["write".into()]);

@@ -169,6 +169,7 @@ impl Client {
 
     fn speak(&self, version: Version) {
         lock(&self.server).version = version;
+        self.peer.speak(version.era());
     }
 
     /// Refuses what only one era has.

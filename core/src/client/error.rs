@@ -83,6 +83,12 @@ pub enum ClientError {
     /// The server asked for what nobody here answers.
     #[error("the server asked for `{0}`, which nobody answers here")]
     Unanswered(String),
+    /// An argument, by its path, that the server wants repeated in a header and that none can say.
+    #[error(
+        "the argument `{0}` is {1}: this server takes it between -(2^53 - 1) and 2^53 - 1, as it \
+         is repeated in a header"
+    )]
+    Unmirrored(String, String),
     /// A result of a kind that is not known here.
     #[error("a result of the unknown kind `{0}`")]
     ResultType(String),

@@ -208,7 +208,7 @@ impl Client {
         let params = json!({"notifications": wanted(to)});
         let params = self.stamp(0, METHOD, &params);
         let way = match &self.transport {
-            Transport::Http(http) => Way::Http(http.clone(), self.headers(METHOD, &params)),
+            Transport::Http(http) => Way::Http(http.clone(), self.headers(METHOD, &params)?),
             Transport::Stdio(stdio) => Way::Stdio(stdio.clone()),
         };
         let (agreed, first) = oneshot::channel();

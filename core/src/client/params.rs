@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use hyper::header::{HeaderName, HeaderValue};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
+use super::error::ClientError;
 use super::http::Headers;
 use super::limits::SCHEMA_BYTES;
 use super::peer::lock;
-use crate::mcp::headers::{Mirrored, encode, mirrored};
+use crate::mcp::headers::{INTEGER_MAX, Mirrored, encode, mirrored};
 
 const KEY: &str = "x-mcp-header";
 
@@ -39,9 +40,9 @@ impl Params {
         true
     }
 
-    /// The headers of a request.
-    // [mcp:http-send-mirrors] [mcp:http-send-params]
-    pub(crate) fn headers(&self, method: &str, params: &Value) -> Headers {
+    /// The headers of a request; an error for an integer that none of them can say.
+    // [mcp:http-send-mirrors] [mcp:http-send-params] [mcp:http-param-integers]
+    pub(crate) fn headers(&self, method: &str, params: &Value) -> Result<Headers, ClientError> {
         let mut headers = Headers::new();
         let mut add = |name: &str, text: &str| {
             let name = HeaderName::from_bytes(name.as_bytes());
@@ -67,12 +68,25 @@ impl Params {
                 let argument = path.fold(&params["arguments"], |it, key| &it[key.as_str()]);
                 match argument {
                     Value::String(text) => add(&it.header, text),
+                    Value::Number(number) if !is_exact(number) => {
+                        let path = it.path.join("/");
+                        return Err(ClientError::Unmirrored(path, argument.to_string()));
+                    }
                     Value::Bool(_) | Value::Number(_) => add(&it.header, &argument.to_string()),
                     _ => {}
                 }
             }
         }
-        headers
+        Ok(headers)
+    }
+}
+
+/// Whether whoever reads a header as a double reads this number.
+fn is_exact(number: &Number) -> bool {
+    match (number.as_u64(), number.as_i64(), number.as_f64()) {
+        (Some(it), ..) => it <= INTEGER_MAX,
+        (_, Some(it), _) => it.unsigned_abs() <= INTEGER_MAX,
+        (.., it) => it.is_some_and(|it| it.abs() <= INTEGER_MAX as f64),
     }
 }
 
@@ -114,6 +128,7 @@ mod tests {
             "a": "é", "n": 7, "no": null, "deep": {"x": ""}, "other": "o"}});
         let mut found: Vec<_> = params
             .headers("tools/call", &call)
+            .unwrap()
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
@@ -126,6 +141,35 @@ mod tests {
             "mcp-param-x: ",
         ];
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn integers_that_a_double_does_not_hold_are_refused() {
+        // [mcp:http-param-integers]
+        let params = Params::default();
+        let wish = json!({"type": "integer", KEY: "N"});
+        let deep = json!({"type": "object", "properties": {"n": wish}});
+        let tool = json!({"name": "t", "inputSchema": {"properties": {"deep": deep}}});
+        assert!(params.learn(&tool));
+        let headers = |n: Value| {
+            let call = json!({"name": "t", "arguments": {"deep": {"n": n}, "other": u64::MAX}});
+            params.headers("tools/call", &call)
+        };
+        let most = 9_007_199_254_740_991_i64;
+        for good in [json!(0), json!(most), json!(-most), json!(42.0)] {
+            assert!(headers(good.clone()).is_ok(), "{good}");
+        }
+        for bad in [
+            json!(most + 1),
+            json!(-most - 1),
+            json!(i64::MIN),
+            json!(u64::MAX),
+            json!(1e300),
+        ] {
+            let why = headers(bad.clone()).unwrap_err().to_string();
+            let told = ["`deep/n`", &bad.to_string(), "2^53"].map(|it| why.contains(it));
+            assert_eq!(told, [true; 3], "{why}");
+        }
     }
 
     #[test]

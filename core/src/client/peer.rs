@@ -1,7 +1,7 @@
 //! What both transports share: requests that wait for their answers, and the server's questions.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::error::ClientError;
 use super::listen::{Change, Ear};
 use super::message::{Incoming, Question, write_answer};
 use super::options::{Event, Options, Progress, VISIT};
-use crate::mcp::META_SUBSCRIPTION;
+use crate::mcp::{Era, META_SUBSCRIPTION};
 use crate::task::RELATED;
 
 /// Locks; what a panic left behind is still whole, because nothing here is changed in steps.
@@ -47,6 +47,10 @@ pub(crate) struct Peer {
     ears: Mutex<Vec<Arc<Ear>>>,
     next_id: AtomicU64,
     answering: Arc<AtomicUsize>,
+    /// Whether the era is one in which servers ask only within results.
+    never_asked: AtomicBool,
+    /// That a server has asked all the same, which is said once.
+    was_asked: AtomicBool,
 }
 
 /// A request under way; forgotten when dropped.
@@ -71,7 +75,15 @@ impl Peer {
             ears: Mutex::default(),
             next_id: AtomicU64::new(1),
             answering: Arc::default(),
+            never_asked: AtomicBool::default(),
+            was_asked: AtomicBool::default(),
         }
+    }
+
+    /// What is spoken from now on.
+    pub(crate) fn speak(&self, era: Era) {
+        self.never_asked
+            .store(era == Era::Modern, Ordering::Relaxed);
     }
 
     /// Tells `ear` of changes from now on.
@@ -152,8 +164,24 @@ impl Peer {
                 self.notified(&method, params);
                 None
             }
-            Incoming::Question(question) => Some(question),
+            Incoming::Question(question) => self.may_answer(&question).then_some(question),
         }
+    }
+
+    /// Whether a question is answered. In the modern era a client sends no responses: a question
+    /// that comes all the same is dropped, and a server that waits for it is late with its own
+    /// answer.
+    // [mcp:stdio-no-responses] [mcp:http-no-responses]
+    fn may_answer(&self, question: &Question) -> bool {
+        let dropped = self.never_asked.load(Ordering::Relaxed);
+        if dropped && !self.was_asked.swap(true, Ordering::Relaxed) {
+            let method = question.method.as_str();
+            tracing::warn!(
+                method,
+                "the server sends requests, which its era does not have: they are not answered"
+            );
+        }
+        !dropped
     }
 
     fn notified(&self, method: &str, mut params: Value) {

@@ -53,7 +53,7 @@ impl Client {
         let mut rounds = 0;
         loop {
             let headers = match (self.era(), &self.transport) {
-                (Era::Modern, Transport::Http(_)) => self.headers(method, &asked),
+                (Era::Modern, Transport::Http(_)) => self.headers(method, &asked)?,
                 _ => Headers::new(),
             };
             let session = self.session();
@@ -166,14 +166,14 @@ impl Client {
     }
 
     /// The headers of a modern request.
-    pub(super) fn headers(&self, method: &str, params: &Value) -> Headers {
-        let mut headers = self.params.headers(method, params);
+    pub(super) fn headers(&self, method: &str, params: &Value) -> Result<Headers, ClientError> {
+        let mut headers = self.params.headers(method, params)?;
         let version = HeaderValue::from_static(self.server().version.as_str());
         headers.push((
             hyper::header::HeaderName::from_static("mcp-protocol-version"),
             version,
         ));
-        headers
+        Ok(headers)
     }
 
     /// Adds to params what the era wants in each request.

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_util::stream::Stream;
-use serde_json::json;
 
 use super::batch::Batch;
 use super::under_way::{Count, Counted, UnderWay};
@@ -166,13 +165,8 @@ impl Says {
         if cancelled.as_mut().poll(cx).is_ready() {
             self.end();
         } else if under_way.poll_drain(id, cx).is_ready() {
-            // Both ends of the specification's mind: the notice, then the result.
-            let id: serde_json::Value = serde_json::from_str(id).unwrap_or_default();
-            let notice = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
-                "params": {"requestId": id, "reason": "the server ends"}});
-            let result = listening.end(&self.seat.service);
-            self.ready.push_back(notice.to_string().into_bytes());
-            self.ready.push_back(result.into_bytes());
+            let last = listening.end(&self.seat.service);
+            self.ready.extend(last.map(String::into_bytes));
             self.end();
         } else if let Some(message) = listening.next(cx) {
             self.ready.push_back(message.into_bytes());

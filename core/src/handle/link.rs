@@ -38,6 +38,7 @@ impl SessionLink for Link {
         let answer = async move {
             loop {
                 match slot.receive().await {
+                    // [mcp:elicit-identity]
                     Parcel::Reply(from, reply) if from == owner => break Some(reply),
                     Parcel::Reply(..) => {}
                     _ => break None::<Reply>,

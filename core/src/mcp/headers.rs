@@ -10,6 +10,9 @@ use crate::rpc::{Code, RpcError, Value};
 
 const PREFIX: &[u8] = b"=?base64?";
 const SUFFIX: &[u8] = b"?=";
+/// Largest integer that is mirrored, of either sign: beyond it a double, which proxies may read the
+/// header as, takes several integers for one.
+pub(crate) const INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// What HTTP carries beside a modern message; absent on transports without headers.
 #[derive(Clone, Copy)]
@@ -45,8 +48,9 @@ impl Mirror<'_> {
     }
 
     /// Compares each `Mcp-Param-*` that a tool asks for with the argument that it mirrors. An
-    /// argument that is absent or null is mirrored by no header.
-    // [mcp:http-param-match]
+    /// argument that is absent or null is mirrored by no header; an integer that cannot be mirrored
+    /// is not taken at all.
+    // [mcp:http-param-match] [mcp:http-param-integers]
     pub(crate) fn check_params(
         &self,
         mirrored: &[Mirrored],
@@ -54,8 +58,14 @@ impl Mirror<'_> {
     ) -> Result<(), RpcError> {
         for Mirrored { header, path } in mirrored {
             let argument = path.iter().try_fold(arguments, |it, key| it.get(key));
+            let argument = argument.unwrap_or_default();
+            if !is_mirrored(argument) {
+                let what =
+                    "an argument that is mirrored lies beyond 2^53 - 1, which no header says";
+                return Err(RpcError::new(400, Code::InvalidParams, what));
+            }
             let values = (self.fields)(header);
-            let same = match (argument.unwrap_or_default(), values.as_slice()) {
+            let same = match (argument, values.as_slice()) {
                 (Value::Null, []) => true,
                 (Value::Null, _) | (_, [] | [_, _, ..]) => false,
                 (argument, [value]) => equal(argument, &decode(value)?),
@@ -82,6 +92,16 @@ impl Mirror<'_> {
             Some(body) if *decode(header)? == *body.as_bytes() => Ok(()),
             _ => Err(mismatch("Mcp-Name does not match the name in the body")),
         }
+    }
+}
+
+/// Whether an argument, if it is a number, can be mirrored.
+fn is_mirrored(argument: Value<'_>) -> bool {
+    match argument {
+        Value::Int(it) => it.unsigned_abs() <= INTEGER_MAX,
+        Value::Uint(it) => it <= INTEGER_MAX,
+        Value::Float(it) => it.abs() <= INTEGER_MAX as f64,
+        _ => true,
     }
 }
 

@@ -258,10 +258,15 @@ impl Listening {
         self.id.to_string()
     }
 
-    /// The answer, when it is the server that ends the stream.
-    pub(crate) fn end(&self, service: &Service) -> String {
+    /// What is said when it is the server that ends the stream: the notice that one page of the
+    /// specification asks for, then the answer that another does.
+    // [mcp:cancel-listen]
+    pub(crate) fn end(&self, service: &Service) -> [String; 2] {
+        let params = json!({"requestId": self.id, "reason": "the server ends"});
+        let notice = self.notification("notifications/cancelled", params);
         let id = self.id.to_string();
         let result = service.server().stamp().subscription_end(&id);
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
+        [notice, answer]
     }
 }

@@ -23,6 +23,7 @@ const SHORT_TAG: usize = 8;
 pub(crate) type Digest = [u8; 32];
 
 /// The digest of a call of `owner`.
+// [mcp:elicit-identity]
 pub(crate) fn digest(owner: Option<Owner>, method: &str, params: Value<'_>) -> Digest {
     const ROUND: [&str; 3] = ["_meta", "inputResponses", "requestState"];
     let mut text = Vec::with_capacity(256);

@@ -41,7 +41,7 @@ impl Stamp {
     }
 
     /// Closes a result object that clients may cache for long, whoever they are.
-    // [mcp:cache-hints] [mcp:cache-pages]
+    // [mcp:cache-hints] [mcp:cache-pages] [mcp:cache-public]
     pub(crate) fn close_cacheable(&self, era: Era, out: &mut Vec<u8>) {
         if era == Era::Modern {
             let caching = [r#","ttlMs":"#, LIST_TTL_MS, r#","cacheScope":"public""#].concat();
@@ -51,6 +51,7 @@ impl Stamp {
     }
 
     /// Closes a result object that must not be kept: a function has just made it.
+    // [mcp:cache-public]
     pub(crate) fn close_fresh(&self, era: Era, out: &mut Vec<u8>) {
         if era == Era::Modern {
             out.extend_from_slice(br#","ttlMs":0,"cacheScope":"private""#);

@@ -108,6 +108,7 @@ impl Service {
     }
 
     /// Checks that who asks has the scopes that all of `messages` need together.
+    // [mcp:auth-statuses]
     pub(super) fn permit<'a, S>(
         &self,
         exchange: &Exchange<'_, '_, S>,

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ninefold::client::limits::Limits;
@@ -325,4 +326,76 @@ fn a_child_is_written_messages_line_by_line_and_nothing_else() {
     assert_eq!(declared, &json!({"roots": {}}));
     assert_eq!(initialize["params"]["capabilities"], json!({"roots": {}}));
     assert!(messages.iter().all(|it| it["jsonrpc"] == "2.0"));
+}
+
+const QUESTIONS: [&str; 3] = ["ping", "roots/list", "elicitation/create"];
+
+#[test]
+fn a_modern_server_that_asks_over_http_is_not_answered() {
+    // [mcp:http-no-responses]
+    let heard = Arc::<Mutex<Vec<String>>>::default();
+    let into = heard.clone();
+    let server = serve(move |asked| {
+        let body = asked.split_once("\r\n\r\n").expect("a body").1;
+        into.lock().expect("words").push(body.to_owned());
+        if asked.contains("server/discover") {
+            let result = json!({"supportedVersions": ["2026-07-28"], "capabilities": {}});
+            let answer = json!({"jsonrpc": "2.0", "id": id_of(asked), "result": result});
+            return http("200 OK", JSON, &answer.to_string());
+        }
+        let event = |message: serde_json::Value| format!("data: {message}\n\n");
+        let questions = QUESTIONS.map(|method| {
+            event(json!({"jsonrpc": "2.0", "id": method, "method": method, "params": {}}))
+        });
+        let answer = json!({"jsonrpc": "2.0", "id": id_of(asked), "result": {"content": []}});
+        http("200 OK", EVENTS, &(questions.concat() + &event(answer)))
+    });
+    let options = options(EraChoice::Modern).roots(&["file:///a"]);
+    let client = Blocking::connect(&server, options).expect("a conversation");
+    let result = client.run(async |client| client.call("any", json!({})).await);
+    assert_eq!(result, Ok(json!({"content": []})));
+    client.close();
+    let heard = heard.lock().expect("words").clone();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert!(
+        heard.iter().all(|it| it.contains("\"method\"")),
+        "{heard:?}"
+    );
+}
+
+#[test]
+fn a_modern_child_that_asks_is_not_answered() {
+    // [mcp:stdio-no-responses]
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("heard");
+    let discovered = json!({"jsonrpc": "2.0", "id": 1, "result":
+        {"supportedVersions": ["2026-07-28"], "capabilities": {}}});
+    let questions = QUESTIONS.map(|method| {
+        let question = json!({"jsonrpc": "2.0", "id": method, "method": method, "params": {}});
+        format!("echo '{question}'\n")
+    });
+    let called = json!({"jsonrpc": "2.0", "id": 2, "result": {"content": []}});
+    // Whatever is said after the call, up to the end of the input, is written down too.
+    let script = format!(
+        "keep() {{ printf '%s\\n' \"$1\" >> '{0}'; }}\n\
+         read -r line; keep \"$line\"; echo '{discovered}'\n\
+         read -r line; keep \"$line\"; {1} echo '{called}'\n\
+         cat >> '{0}'",
+        file.display(),
+        questions.concat()
+    );
+    let child = Target::Command(["sh", "-c", &script].map(str::to_owned).to_vec());
+    let options = options(EraChoice::Modern).roots(&["file:///a"]);
+    let client = Blocking::connect(&child, options).expect("a conversation");
+    let result = client.run(async |client| client.call("any", json!({})).await);
+    assert_eq!(result, Ok(json!({"content": []})));
+    client.close();
+    let heard = std::fs::read_to_string(&file).expect("what was written");
+    let methods: Vec<_> = heard
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a message"))
+        .map(|message| message["method"].as_str().map(str::to_owned))
+        .collect();
+    let wanted = ["server/discover", "tools/call"].map(|it| Some(it.to_owned()));
+    assert_eq!(methods, wanted, "{heard}");
 }

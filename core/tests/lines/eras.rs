@@ -123,6 +123,7 @@ fn the_end_of_the_input_waits_for_no_call_longer_than_its_limit() {
 }
 
 #[test]
+// [mcp:cancel-listen]
 fn a_signal_drains() {
     let mut process = Process::start(&["--drain", "60"]);
     process.channel.say(&modern(1, "tools/call", sleep(5000)));
@@ -223,4 +224,41 @@ fn a_question_that_is_not_waited_for_any_more_is_taken_back() {
     channel.say(&json!({"jsonrpc": "2.0", "id": question["id"],
         "result": {"action": "accept", "content": {}}}));
     assert_eq!(channel.ask(&legacy(2, "ping", json!({})))["id"], 2);
+}
+
+#[test]
+// [mcp:stdio-server]
+fn the_output_holds_messages_alone_and_no_question_in_the_modern_era() {
+    // At the level of debug the log has much to say.
+    let mut process = Process::start(&["--fixtures", "conformance"]);
+    let channel = &mut process.channel;
+    let call = |id: u64| {
+        let arguments = json!({"message": "Wh\no?"});
+        let params = json!({"name": "test_elicitation", "arguments": arguments});
+        let mut call = modern(id, "tools/call", params);
+        let able = "io.modelcontextprotocol/clientCapabilities";
+        call["params"]["_meta"][able] = json!({"elicitation": {}});
+        call
+    };
+    channel.write(b"no message\n");
+    let mut ids = vec![];
+    for id in 1..=3 {
+        channel.say(&call(id));
+    }
+    // `hear` takes nothing but JSON for a line.
+    for _ in 0..4 {
+        let heard = channel.hear();
+        assert_eq!(heard["jsonrpc"], "2.0", "{heard}");
+        assert_eq!(heard.get("method"), None, "{heard}");
+        if let Some(id) = heard["id"].as_u64() {
+            assert_eq!(heard["result"]["resultType"], "input_required", "{heard}");
+            ids.push(id);
+        }
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3]);
+    channel.write.take();
+    assert_eq!(channel.drain(), 0);
+    let (status, log) = process.end();
+    assert!(status.success() && !log.is_empty(), "{log}");
 }

@@ -306,6 +306,7 @@ fn a_session_has_one_stream_which_ends_with_it() {
 }
 
 #[test]
+// [mcp:cancel-listen]
 fn a_drain_ends_streams_in_order() {
     let node = Local::start();
     let session = node.open_session();
@@ -323,6 +324,11 @@ fn a_drain_ends_streams_in_order() {
     busy.event().expect("a first tick");
     assert_eq!(node.shutdown(), 0);
     while reader.chunk().is_some() {}
+    let (_, notice) = listener.event().expect("a notice");
+    assert_eq!(notice["method"], "notifications/cancelled");
+    assert_eq!(notice["params"]["requestId"], 1);
+    let id = "io.modelcontextprotocol/subscriptionId";
+    assert_eq!(notice["params"]["_meta"][id], 1);
     let (_, end) = listener.event().expect("a result");
     assert_eq!(end["result"]["resultType"], "complete");
     assert_eq!(listener.chunk(), None);

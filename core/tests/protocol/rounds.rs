@@ -228,6 +228,43 @@ fn arguments_that_are_mirrored_are_compared() {
 }
 
 #[test]
+fn integers_that_no_header_can_say_are_refused() {
+    // [mcp:http-param-integers]
+    let schema = r#"{"type":"object","properties":{"n":{"type":"integer","x-mcp-header":"N"},
+        "free":{"type":"integer"}}}"#;
+    let schema = serde_json::value::RawValue::from_string(schema.into()).expect("JSON");
+    let node = Node::with(|builder| builder.raw_tool("m", "", schema, |it| it.to_string()));
+    let most = 9_007_199_254_740_991_i64;
+    for (n, good) in [
+        (json!(most), true),
+        (json!(-most), true),
+        (json!(most + 1), false),
+        (json!(-most - 1), false),
+        (json!(i64::MIN), false),
+        (json!(u64::MAX), false),
+        (json!(1e300), false),
+    ] {
+        let header = n.to_string();
+        let fields = [
+            ("MCP-Protocol-Version", "2026-07-28"),
+            ("Mcp-Method", "tools/call"),
+            ("Mcp-Name", "m"),
+            ("Mcp-Param-N", &header),
+        ];
+        let arguments = json!({"n": n, "free": u64::MAX});
+        let params = json!({"name": "m", "arguments": arguments, "_meta": meta("2026-07-28")});
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let answer = node.one(post(&fields, &body.to_string()));
+        let wanted = if good {
+            (200, None)
+        } else {
+            (400, Some(-32602))
+        };
+        assert_eq!(answer.refusal(), wanted, "{n}");
+    }
+}
+
+#[test]
 fn what_is_kept_for_a_client_is_bounded() {
     let node = Node::with(talkative);
     let large = "x".repeat(70_000);

@@ -17,6 +17,7 @@ pub(crate) struct Challenge {
 
 impl Challenge {
     /// Reads the header; parts that are broken or of other schemes are left out.
+    // [mcp:auth-discovery]
     pub(crate) fn read(header: &str) -> Self {
         let challenges = ChallengeParser::new(header).filter_map(Result::ok);
         let mut ours = challenges.filter(|it| {

@@ -114,6 +114,7 @@ pub(crate) fn given(auth: &Auth, issuer: &Issuer) -> Option<Identity> {
 }
 
 /// The client's metadata document, if the authorization server takes such ones.
+// [mcp:auth-client-document]
 pub(crate) fn documented(auth: &Auth, issuer: &Issuer) -> Option<Identity> {
     let url = auth.metadata_url.as_ref()?;
     let taken = issuer.flag("client_id_metadata_document_supported");
@@ -155,6 +156,7 @@ fn identity(registered: Registered) -> Identity {
 }
 
 /// Registers; also what is to be kept of it.
+// [mcp:auth-registration]
 pub(crate) async fn register(
     fetch: &Fetch,
     auth: &Auth,

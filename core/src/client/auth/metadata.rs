@@ -56,6 +56,7 @@ impl Issuer {
 
 /// Finds out about `server`. `named` is the place of its metadata where it has told one; of the
 /// authorization servers there, `known` is preferred.
+// [mcp:auth-discovery]
 pub(crate) async fn discover(
     fetch: &Fetch,
     server: &Uri,
@@ -153,6 +154,7 @@ fn covers(published: &str, server: &Uri) -> bool {
 }
 
 /// The metadata of an authorization server, from the first of the places where it may be.
+// [mcp:auth-discovery] [mcp:auth-issuer]
 async fn issuer(fetch: &Fetch, id: &str) -> Result<Issuer, AuthError> {
     const WHAT: &str = "the authorization server";
     let uri = fetch.places.check(WHAT, id)?;

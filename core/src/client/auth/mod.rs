@@ -113,6 +113,7 @@ impl Authorizer {
     }
 
     /// Adds the token to a request.
+    // [mcp:auth-bearer]
     pub(crate) fn stamp(
         &self,
         ticket: &Ticket,
@@ -186,6 +187,7 @@ impl Authorizer {
     }
 
     /// A client id is shown to the authorization server it is for, and to no other.
+    // [mcp:auth-registration]
     fn keep_to_issuer(
         &self,
         renewal: &mut Renewal,
@@ -211,6 +213,7 @@ impl Authorizer {
 
     /// What is asked for: everything that was asked for before, and what is wanted now. That is
     /// what the challenge says, else what the resource names, else nothing in particular.
+    // [mcp:auth-challenge]
     fn scopes(
         &self,
         site: &Site,
@@ -267,6 +270,7 @@ impl Authorizer {
     }
 
     /// A token in place of `old`, if its refresh token is still good for one.
+    // [mcp:auth-storage]
     async fn refresh(
         &self,
         site: &Site,
@@ -353,6 +357,7 @@ impl Authorizer {
         wish.ask(&self.fetch, &pairs, true).await
     }
 
+    // [mcp:auth-pkce]
     async fn ask_person(
         &self,
         site: &Site,
@@ -390,6 +395,7 @@ impl Authorizer {
     }
 
     /// Who this client is to an authorization server at which a person signs in.
+    // [mcp:auth-registration]
     async fn introduce(&self, issuer: &Issuer, back: &str) -> Result<Identity, AuthError> {
         let given = identity::given(&self.auth, issuer);
         if let Some(known) = given.or_else(|| identity::documented(&self.auth, issuer)) {

@@ -113,6 +113,7 @@ impl Auth {
 
     /// Where the client's own metadata document is (https, with a path): the URL is its id at
     /// authorization servers that take such ones.
+    // [mcp:auth-client-document]
     pub fn client_metadata_url(mut self, url: &str) -> Result<Self, AuthError> {
         let uri: Option<Uri> = url.parse().ok();
         let good = uri.filter(|it| it.scheme_str() == Some("https") && it.path().len() > 1);
@@ -144,7 +145,8 @@ impl Auth {
 
     /// Lets people sign in in a way of the program's own: `visit` gets the URL that has to be
     /// visited, and gives back the whole URL that the authorization server has led to, which
-    /// begins with `redirect_uri`; or says what went wrong.
+    /// begins with `redirect_uri`; or says what went wrong. The URI is https, or http on this host
+    /// (MCP, "Authorization", communication security).
     pub fn sign_in_by<F>(
         mut self,
         redirect_uri: &str,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use form_urlencoded::{Serializer, parse};
+use hyper::Uri;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -16,6 +17,7 @@ use super::error::AuthError;
 use super::fetch::Fetch;
 use super::keys;
 use super::metadata::Site;
+use super::place::is_loopback;
 use crate::client::limits::Limits;
 
 /// Bytes of a request to the listener: a browser sends its cookies for this host along.
@@ -60,7 +62,10 @@ impl SignIn {
             Self::Own {
                 redirect_uri,
                 visit,
-            } => Ok((redirect_uri.clone(), Waiting::Own(visit.clone()))),
+            } => {
+                check_redirect(redirect_uri)?;
+                Ok((redirect_uri.clone(), Waiting::Own(visit.clone())))
+            }
             Self::Here { port, show } => {
                 let failed = |error: std::io::Error| {
                     let why = format!("cannot listen on 127.0.0.1:{port} for the browser: {error}");
@@ -74,6 +79,22 @@ impl SignIn {
             }
         }
     }
+}
+
+/// A code that comes back in the clear over a network is anybody's.
+// [mcp:auth-https]
+fn check_redirect(redirect_uri: &str) -> Result<(), AuthError> {
+    let uri: Option<Uri> = redirect_uri.parse().ok();
+    let good = uri.filter(|it| match it.scheme_str() {
+        Some("https") => true,
+        Some("http") => is_loopback(it),
+        _ => false,
+    });
+    let bad = || {
+        let wanted = "wanted https, or http on this host";
+        AuthError::Option(format!("the redirect URI is `{redirect_uri}`: {wanted}"))
+    };
+    good.map(drop).ok_or_else(bad)
 }
 
 impl Waiting {
@@ -152,6 +173,7 @@ fn page(to: &str, wanted: &[(&str, &str)], scopes: &[String]) -> String {
 }
 
 /// Judges what came back. Whose answer it is comes first: what others say is not even looked at.
+// [mcp:auth-issuer]
 fn answer(query: &str, state: &str, site: &Site) -> Result<String, AuthError> {
     let param = |name: &str| {
         let mut pairs = parse(query.as_bytes());

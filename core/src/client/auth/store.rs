@@ -73,6 +73,7 @@ impl FileStore {
     }
 
     /// Everything that is kept. A file that others could read, or have written, is not trusted.
+    // [mcp:auth-storage]
     fn read(&self) -> Result<BTreeMap<String, Value>, AuthError> {
         let no_link = OFlags::NOFOLLOW.bits().cast_signed();
         let opened = OpenOptions::new()

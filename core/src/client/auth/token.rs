@@ -94,6 +94,7 @@ impl Wish<'_> {
         }
     }
 
+    // [mcp:auth-resource]
     fn form(&self, pairs: &Pairs<'_>, with_scope: bool) -> Result<(String, HeaderMap), AuthError> {
         let mut form = Serializer::new(String::new());
         form.extend_pairs(pairs);

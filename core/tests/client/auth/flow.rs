@@ -18,6 +18,7 @@ async fn calls(client: &Client, count: usize) {
 }
 
 #[test]
+// [mcp:auth-registration] [mcp:auth-resource] [mcp:auth-bearer] [mcp:auth-pkce]
 fn a_person_signs_in_once_and_the_token_goes_to_the_server_only() {
     let world = World::good();
     let visited = Arc::new(Mutex::new(String::new()));
@@ -82,6 +83,7 @@ fn a_person_signs_in_once_and_the_token_goes_to_the_server_only() {
 }
 
 #[test]
+// [mcp:auth-resource]
 fn an_expired_token_is_refreshed_once_for_all_who_wait() {
     let world = World::bent(|_, asked| {
         (asked.path == "/mcp" && asked.token() == Some("token-1") && asked.body.contains("tools/"))
@@ -137,6 +139,7 @@ fn a_token_that_is_known_to_be_over_is_not_sent_again() {
 }
 
 #[test]
+// [mcp:auth-storage]
 fn nobody_signs_in_again_before_the_server_has_refused() {
     let world = World::bent(|_, asked| {
         let token = json!({"access_token": "short", "token_type": "Bearer", "expires_in": 0});

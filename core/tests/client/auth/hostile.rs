@@ -37,6 +37,7 @@ fn told_nothing(world: &World) {
 }
 
 #[test]
+// [mcp:auth-issuer]
 fn metadata_of_somebody_else_is_not_followed() {
     let world = with(RESOURCE, "resource", json!("https://evil.example/mcp"));
     let error = world.refused(world.auth());
@@ -58,6 +59,7 @@ fn metadata_of_somebody_else_is_not_followed() {
 }
 
 #[test]
+// [mcp:auth-pkce]
 fn an_authorization_server_without_s256_gets_no_sign_in() {
     for methods in [Value::Null, json!([]), json!(["plain"]), json!("S256")] {
         let world = with(ISSUER, "code_challenge_methods_supported", methods);
@@ -138,6 +140,7 @@ fn what_is_endless_or_no_answer_is_told() {
 }
 
 #[test]
+// [mcp:auth-issuer]
 fn what_comes_back_must_be_of_this_sign_in_and_of_this_issuer() {
     let world = World::good();
     let base = world.base.clone();
@@ -192,6 +195,7 @@ fn an_issuer_that_was_not_promised_is_compared_all_the_same() {
 }
 
 #[test]
+// [mcp:auth-registration]
 fn a_client_id_is_not_shown_to_another_authorization_server() {
     let world = World::good();
     let auth = world.auth().client_id("mine").issuer("https://as.example");

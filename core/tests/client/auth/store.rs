@@ -9,6 +9,7 @@ use serde_json::json;
 use super::world::World;
 
 #[test]
+// [mcp:auth-storage]
 fn a_token_outlives_its_client_in_a_file_of_the_users_own() {
     let world = World::good();
     let folder = tempfile::tempdir().expect("a folder");
@@ -29,6 +30,7 @@ fn a_token_outlives_its_client_in_a_file_of_the_users_own() {
 }
 
 #[test]
+// [mcp:auth-storage]
 fn a_file_that_others_can_read_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("credentials.json");

@@ -62,6 +62,7 @@ fn a_session_is_there_for_who_opened_it_and_nobody_else() {
 }
 
 #[test]
+// [mcp:elicit-identity]
 fn a_question_is_answered_by_who_was_asked() {
     let key = Key::new("k");
     let node = node_of(&key, |it| it);
@@ -132,6 +133,7 @@ fn a_task_is_there_for_who_began_it_and_nobody_else() {
 }
 
 #[test]
+// [mcp:elicit-identity]
 fn a_state_of_rounds_is_good_for_who_was_asked() {
     let key = Key::new("k");
     let node = node_of(&key, |it| it);

@@ -34,6 +34,7 @@ fn assert_asks_for(answer: &Answer, scopes: &str) {
 }
 
 #[test]
+// [mcp:auth-statuses] [mcp:auth-scopes]
 fn a_challenge_names_all_scopes_that_the_request_needs() {
     let key = Key::new("k");
     let node = node(&key);
@@ -117,4 +118,36 @@ fn a_batch_needs_what_its_messages_need_together() {
     // Streams and their ends need what everything needs.
     let answer = node.ask(with(&key.token("me", "talk"), &get(&session, None)));
     assert_asks_for(&answer, "mcp");
+}
+
+#[test]
+// [mcp:cache-public]
+fn what_may_be_shared_is_the_same_for_all_who_may_see_it() {
+    let key = Key::new("k");
+    let node = node(&key);
+    let ask = |token: &str, request: &str| node.ask(with(token, request));
+    let (much, little) = (
+        key.token("me", "root private talk"),
+        key.token("you", "mcp"),
+    );
+    for method in [
+        "server/discover",
+        "tools/list",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+    ] {
+        let request = modern(1, method, json!({}));
+        let mine = ask(&much, &request).json();
+        assert_eq!(mine["result"]["cacheScope"], "public", "{method}");
+        assert_eq!(mine, ask(&little, &request).json(), "{method}");
+        // A cache that gives it away does not open the node.
+        assert_eq!(node.ask(&request).status, 401, "{method}");
+    }
+    let uri = "test://private";
+    let read = modern(1, "resources/read", json!({"uri": uri}));
+    let read = read.replace("Mcp-Name: -", &format!("Mcp-Name: {uri}"));
+    let mine = ask(&key.token("me", "mcp private"), &read).json();
+    assert_eq!(mine["result"]["cacheScope"], "private");
+    assert_asks_for(&ask(&little, &read), "mcp private");
 }

@@ -17,6 +17,7 @@ use crate::target::eventually;
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 #[test]
+// [mcp:auth-metadata] [mcp:auth-validate] [mcp:auth-statuses]
 fn a_token_is_required_on_every_request() {
     let key = Key::new("k");
     let node = node_of(&key, |it| it.require_always("mcp").require_always("base"));
@@ -150,6 +151,7 @@ fn bad_signatures(key: &Key) -> Vec<(String, &'static str)> {
 }
 
 #[test]
+// [mcp:auth-validate]
 fn only_a_token_for_this_server_is_good() {
     let key = Key::new("k");
     let node = node_of(&key, |it| it);
@@ -191,6 +193,7 @@ fn only_a_token_for_this_server_is_good() {
 }
 
 #[test]
+// [mcp:auth-statuses]
 fn what_names_its_token_as_none_may_is_malformed() {
     let key = Key::new("k");
     let node = node_of(&key, |it| it);
@@ -247,6 +250,7 @@ fn a_token_is_good_for_its_time_however_often_it_was_good() {
 }
 
 #[test]
+// [mcp:auth-metadata]
 fn metadata_is_published_where_clients_look() {
     let key = Key::new("k");
     let node = node_of(&key, |it| {
