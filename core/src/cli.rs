@@ -1,12 +1,14 @@
 //! The command line of `ninefold`.
 
 mod auth;
+mod host;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ninefold::NodeConfig;
+use ninefold::host::HostOptions;
 use ninefold_runtime::Placement;
 use ninefold_runtime::limits::SHARDS_MAX;
 use tracing_subscriber::EnvFilter;
@@ -105,6 +107,8 @@ pub(crate) struct Serve {
     )]
     drain: u64,
     #[command(flatten)]
+    host: host::HostFlags,
+    #[command(flatten)]
     pub(crate) auth: auth::Auth,
     /// What is logged to stderr: a level, or a filter such as ninefold=debug.
     #[arg(
@@ -147,6 +151,10 @@ fn filter(text: &str) -> Result<String, String> {
 }
 
 impl Serve {
+    pub(crate) fn host(&self) -> HostOptions {
+        self.host.options()
+    }
+
     pub(crate) fn config(&self) -> NodeConfig {
         let mut config = NodeConfig {
             listen: self.listen,

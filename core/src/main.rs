@@ -12,6 +12,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, Fixtures, LogFormat, Serve};
+use ninefold::host::Host;
+use ninefold::notify::Manager;
 use ninefold::{Node, Server, client, limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -51,12 +53,19 @@ fn serve(options: &Serve) -> Result<(), Failure> {
     start_logging(options);
     // Before any thread starts, so that no signal meets the default disposition.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let manager = Manager::from_environment()?;
     let server = server(options)?;
     exit_on_second_signal()?;
-    let node = Node::start(server, &options.config())?;
+    let mut config = options.config();
+    config.host = Some(Arc::new(Host::prepare(&options.host(), &config.runtime)?));
+    let node = Node::start(server, &config)?;
     announce(&node);
+    let teller = manager.map(|manager| node.tell(manager)).transpose()?;
     let signal = signals.forever().next();
     tracing::info!(?signal, "draining");
+    if let Some(teller) = teller {
+        teller.stopping();
+    }
     let report = node.shutdown();
     tracing::info!(tasks_dropped = report.tasks_dropped, "stopped");
     if report.threads_lost > 0 {
@@ -100,7 +109,7 @@ fn exit_on_second_signal() -> Result<(), Failure> {
 fn announce(node: &Node) {
     println!("listening on http://{}/mcp", node.address());
     if let Some(admin) = node.admin_address() {
-        println!("admin on http://{admin} (/health /ready /metrics)");
+        println!("admin on http://{admin} (/health /ready /placement /metrics)");
     }
     let plan = node.plan();
     tracing::info!(shards = ?plan.shards, control = plan.control, "CPUs");

@@ -28,6 +28,7 @@ pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
     {
         return;
     }
+    seat.stats.listening.set(1);
     while let Some(accepted) = until_drain(listener.accept()).await {
         match accepted {
             Ok(stream) => admit(stream, &seat),
@@ -44,6 +45,7 @@ pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
             }
         }
     }
+    seat.stats.listening.set(0);
 }
 
 fn admit(stream: TcpStream, seat: &Rc<ShardSeat>) {

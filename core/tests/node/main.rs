@@ -20,9 +20,13 @@ mod connections;
 mod crowds;
 mod deadlines;
 mod drain;
+mod host;
 mod local;
+mod notify;
 mod process;
 mod resumed;
+#[path = "../../../tuning/tests/support/mod.rs"]
+mod saved;
 mod sessions;
 mod start;
 mod streams;
