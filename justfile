@@ -133,6 +133,10 @@ conformance:
         .ci/conformance
     fi
 
+# Check the files of docs/deploy with the tools that will read them
+deploy:
+    .ci/deploy
+
 # Run what CI runs
 ci:
     .ci/run
