@@ -31,34 +31,47 @@ def main():
     parser.add_argument("--promtool", required=True)
     parser.add_argument("--work", required=True, type=Path)
     options = parser.parse_args()
-    allowed = names_of_profile(json.loads((DEPLOY / "seccomp.json").read_text()))
-    exported = names_of_a_node_under(allowed, options)
+    rules = rules_of_profile(json.loads((DEPLOY / "seccomp.json").read_text()))
+    exported = names_of_a_node_under(rules, options)
     print(f"seccomp.json: the node serves under it; {len(exported)} metrics")
-    no_node_without_io_uring(allowed, options)
-    names_of_a_node_under(names_of_unit(DEPLOY / "ninefold.service"), options)
+    no_node_without_io_uring(rules, options)
+    names_of_a_node_under(rules_of_unit(DEPLOY / "ninefold.service"), options)
     print("ninefold.service: the node serves under its filter of system calls")
     dashboard = json.loads((DEPLOY / "grafana.json").read_text())
-    rules = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
-    metrics_exist(expressions_of_rules(rules), exported, "alerts.yml")
+    alerts = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
+    metrics_exist(expressions_of_alerts(alerts), exported, "alerts.yml")
     metrics_exist(expressions_of(dashboard), exported, "grafana.json")
     dashboard_holds_together(dashboard, options)
     containerfile_copies_what_is_built()
 
 
-def names_of_profile(profile):
-    """The system calls that a profile of the Open Container Initiative allows."""
+def rules_of_profile(profile):
+    """What a profile of the Open Container Initiative says: action and arguments by system call."""
     assert profile["defaultAction"] == "SCMP_ACT_ERRNO" and profile["defaultErrnoRet"] == 1
-    assert all(group["action"] == "SCMP_ACT_ALLOW" for group in profile["syscalls"])
-    return {name for group in profile["syscalls"] for name in group["names"]}
+    rules = {}
+    for group in profile["syscalls"]:
+        refused = group["action"] == "SCMP_ACT_ERRNO"
+        assert refused or group["action"] == "SCMP_ACT_ALLOW", group["action"]
+        action = pyseccomp.ERRNO(group["errnoRet"]) if refused else pyseccomp.ALLOW
+        arguments = [argument(it) for it in group.get("args", [])]
+        twice = rules.keys() & set(group["names"])
+        assert not twice, f"named twice: {twice}"
+        rules |= {name: (action, arguments) for name in group["names"]}
+    return rules
 
 
-def names_of_unit(path):
-    """The system calls that a unit allows: groups and names, and those after ~ taken away again."""
+def argument(it):
+    assert it["op"] == "SCMP_CMP_MASKED_EQ", it["op"]
+    return pyseccomp.Arg(it["index"], pyseccomp.MASKED_EQ, it["value"], it["valueTwo"])
+
+
+def rules_of_unit(path):
+    """What a unit allows: groups and names, and those after ~ taken away again."""
     allowed = members("@default")
     for line in re.findall(r"^SystemCallFilter=(.*)$", path.read_text(), re.M):
         names = {name for word in line.removeprefix("~").split() for name in members(word)}
         allowed = allowed - names if line.startswith("~") else allowed | names
-    return allowed
+    return {name: (pyseccomp.ALLOW, []) for name in allowed}
 
 
 def members(word):
@@ -70,32 +83,32 @@ def members(word):
     return {name for it in words if it and it[0] != "#" for name in members(it)}
 
 
-def confine(allowed):
-    """Lets this process make the calls in `allowed` only, as a container's runtime would."""
+def confine(rules):
+    """Puts this process under `rules`, as a container's runtime would; EPERM for all else."""
     system_calls = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
-    for name in allowed:
+    for name, (action, arguments) in rules.items():
         try:
-            system_calls.add_rule(pyseccomp.ALLOW, name)
+            system_calls.add_rule(action, name, *arguments)
         except (OSError, ValueError):
             # Of another architecture, or newer than the library: whoever filters skips it too.
             pass
     system_calls.load()
 
 
-def start(allowed, options):
+def start(rules, options):
     free = "127.0.0.1:0"
     return subprocess.Popen(
         [options.binary, "serve", "--listen", free, "--admin", free, "--lock-memory"],
         stdout=subprocess.PIPE,
         stderr=(options.work / "node.log").open("w"),
         text=True,
-        preexec_fn=lambda: confine(allowed),
+        preexec_fn=lambda: confine(rules),
     )
 
 
-def names_of_a_node_under(allowed, options):
+def names_of_a_node_under(rules, options):
     """The names of all samples of a node that has answered a call."""
-    node = start(allowed, options)
+    node = start(rules, options)
     try:
         addresses = [node.stdout.readline() for _ in range(2)]
         if not addresses[1]:
@@ -114,16 +127,17 @@ def names_of_a_node_under(allowed, options):
     return {re.match(METRIC, line).group() for line in page.splitlines() if line[0] != "#"}
 
 
-def no_node_without_io_uring(allowed, options):
+def no_node_without_io_uring(rules, options):
     """Else the filter would not have been in force."""
-    node = start({name for name in allowed if not name.startswith("io_uring")}, options)
+    without = {name: it for name, it in rules.items() if not name.startswith("io_uring")}
+    node = start(without, options)
     assert node.wait(PATIENCE_S) == 1, "it serves without io_uring"
     log = (options.work / "node.log").read_text()
     assert "io_uring" in log and "seccomp" in log, log
 
 
-def expressions_of_rules(rules):
-    return [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+def expressions_of_alerts(alerts):
+    return [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
 
 
 def expressions_of(dashboard):

@@ -40,9 +40,9 @@ signal. Those of call, list, read, prompt and ping are in their --help.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve MCP over HTTP until SIGTERM or SIGINT, then drain.
-    Serve(Serve),
+    Serve(Box<Serve>),
     #[command(flatten)]
-    Remote(Remote),
+    Remote(Box<Remote>),
     /// Print every limit of node and client: unit, default, range, and what happens there.
     Limits {
         /// As JSON.

@@ -3,7 +3,7 @@
 //! The watchdog of systemd is fed by the slowest shard: `WATCHDOG=1` goes out only while every
 //! shard turns. A thread of its own tells, beside the control plane, so that it works without an
 //! admin listener and no shard waits for it. A datagram that finds no room is left out: the next
-//! one says more.
+//! one says more, and `READY=1` is said until it is taken.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -34,6 +34,8 @@ const FEED_EVERY_MIN: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Manager {
     socket: UnixDatagram,
+    /// Named with each datagram: a manager that starts again binds a new socket there.
+    place: SocketAddr,
     watchdog: Option<Duration>,
 }
 
@@ -98,22 +100,27 @@ impl Manager {
             _ => return Err(NotifyError::Address(shown())),
         };
         let reached = place.and_then(|place| {
+            UnixDatagram::unbound()?.connect_addr(&place)?;
             let socket = UnixDatagram::unbound()?;
-            socket.connect_addr(&place)?;
             socket.set_nonblocking(true)?;
-            Ok(socket)
+            Ok((socket, place))
         });
-        let socket = reached.map_err(|error| NotifyError::Unreachable {
+        let (socket, place) = reached.map_err(|error| NotifyError::Unreachable {
             address: shown(),
             error,
         })?;
-        Ok(Self { socket, watchdog })
+        Ok(Self {
+            socket,
+            place,
+            watchdog,
+        })
     }
 
-    fn tell(&self, message: &str) {
-        if let Err(error) = self.socket.send(message.as_bytes()) {
-            tracing::debug!(%error, "the service manager was not told");
-        }
+    /// Whether the datagram was taken.
+    fn tell(&self, message: &str) -> bool {
+        let sent = self.socket.send_to_addr(message.as_bytes(), &self.place);
+        sent.inspect_err(|error| tracing::debug!(%error, "the service manager was not told"))
+            .is_ok()
     }
 
     /// How often it is told.
@@ -199,8 +206,9 @@ impl Telling {
             }
             let news = self.news(clock::monotonic_ns());
             let ready = if is_ready { "" } else { "READY=1\n" };
-            self.manager.tell(&format!("{ready}{news}"));
-            (is_ready, pace) = (true, self.manager.pace());
+            if self.manager.tell(&format!("{ready}{news}")) {
+                (is_ready, pace) = (true, self.manager.pace());
+            }
         }
     }
 
@@ -248,17 +256,24 @@ mod tests {
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
         let ear = UnixDatagram::bind_addr(&address).expect("a socket");
         let manager = Manager::at(OsStr::new(&format!("@{name}")), None).expect("a manager");
-        manager.tell("READY=1\n");
+        assert!(manager.tell("READY=1\n"));
         let mut heard = [0; 64];
         let bytes = ear.recv(&mut heard).expect("a datagram");
         assert_eq!(&heard[..bytes], b"READY=1\n");
+        // It went away, and came back.
+        drop(ear);
+        assert!(!manager.tell("READY=1\n"));
+        let ear = UnixDatagram::bind_addr(&address).expect("a socket");
+        assert!(manager.tell("STOPPING=1\n"));
+        let bytes = ear.recv(&mut heard).expect("a datagram");
+        assert_eq!(&heard[..bytes], b"STOPPING=1\n");
     }
 
     #[test]
     fn the_watchdog_is_fed_four_times_in_its_period_whatever_it_is() {
-        let (ear, mouth) = UnixDatagram::pair().expect("a pair");
         let mut manager = Manager {
-            socket: mouth,
+            socket: UnixDatagram::unbound().expect("a socket"),
+            place: SocketAddr::from_pathname("/nowhere").expect("a path"),
             watchdog: None,
         };
         for (period, pace, silence_ns) in [
@@ -274,6 +289,5 @@ mod tests {
             manager.watchdog = period;
             assert_eq!((manager.pace(), manager.silence_ns()), (pace, silence_ns));
         }
-        drop(ear);
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct HostFlags {
     /// Hold /dev/cpu_dma_latency open, so that no idle state takes longer than 10 us to leave.
     #[arg(long)]
     hold_c_states: bool,
-    /// Check the saved proc and sys of a host below DIR in place of this one's.
+    /// Check the saved proc and sys of a host below DIR in place of this one's; its dev is held.
     #[arg(long, value_name = "DIR")]
     check_root: Option<PathBuf>,
 }
