@@ -2,6 +2,7 @@
 
 - The node starts under seccomp.json, and under the filter of ninefold.service; it answers a call and
   stops. Without io_uring it does not start.
+- The programs take the command lines of the units; what writes to the host is rehearsed only.
 - Each metric that alerts.yml or grafana.json names is one that the node exports.
 - The dashboard holds together, and Prometheus can parse each of its expressions.
 - The Containerfile copies what the workspace builds, and starts what it copied.
@@ -37,6 +38,7 @@ def main():
     no_node_without_io_uring(rules, options)
     names_of_a_node_under(rules_of_unit(DEPLOY / "ninefold.service"), options)
     print("ninefold.service: the node serves under its filter of system calls")
+    command_lines_are_taken(options)
     dashboard = json.loads((DEPLOY / "grafana.json").read_text())
     alerts = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
     metrics_exist(expressions_of_alerts(alerts), exported, "alerts.yml")
@@ -134,6 +136,29 @@ def no_node_without_io_uring(rules, options):
     assert node.wait(PATIENCE_S) == 1, "it serves without io_uring"
     log = (options.work / "node.log").read_text()
     assert "io_uring" in log and "seccomp" in log, log
+
+
+def command_lines_are_taken(options):
+    """The CPUs of the units are for eight; here CPU 0 stands for all of them."""
+    for line in commands_of("ninefold.service"):
+        # Refused behind the parsing of all flags, where wrong usage would exit with 2.
+        words = [options.binary, *line[1:], "--check-root", "/nowhere"]
+        ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert ended.returncode == 1 and "/nowhere" in ended.stderr, (words, ended)
+    lines = commands_of("ninefold-tune.service")
+    assert len(lines) == 3, lines
+    for line in lines:
+        words = [f"{options.binary}-tune", *(word for word in line[1:] if word != "--yes")]
+        words = ["0" if word == "2-7" else word for word in words]
+        words += ["--state-dir", str(options.work / "state")]
+        ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert ended.returncode in (0, 3, 4, 5), (words, ended)
+    print("units: the programs take their command lines")
+
+
+def commands_of(unit):
+    text = (DEPLOY / unit).read_text()
+    return [line.split() for line in re.findall(r"^Exec\w+=-?(.*)$", text, re.M)]
 
 
 def expressions_of_alerts(alerts):
