@@ -111,8 +111,12 @@ deny:
     fi
     cargo deny check bans licenses sources
 
-# Drive a node of this tree with the official Python and TypeScript clients
-clients:
+# Write docs/reference/compliance.md from the list of MUSTs and their citations
+compliance:
+    NINEFOLD_WRITE_COMPLIANCE=1 cargo test --package ninefold --test tidy
+
+# Drive a node of this tree with real clients, and its client against real servers
+clients *args:
     #!/usr/bin/env bash
     set -euo pipefail
     if ! command -v npm >/dev/null; then
@@ -120,7 +124,7 @@ clients:
     elif ! python3 -c "import ensurepip" 2>/dev/null; then
         echo "skipped: python3 venv absent (apt-get install python3-venv)"
     else
-        .ci/clients/run
+        .ci/clients/run {{ args }}
     fi
 
 # Run the conformance suite of the specification against a node of this tree
@@ -136,6 +140,32 @@ conformance:
 # Check the files of docs/deploy with the tools that will read them
 deploy:
     .ci/deploy
+
+# Send what two readers might cut differently through haproxy and nginx (installs them)
+smuggling:
+    .ci/smuggling
+
+# Attack a node with slowhttptest (installs it)
+slow:
+    .ci/slow
+
+# Send a million damaged requests to a running node
+mutants count="1000000":
+    NINEFOLD_MUTANTS={{ count }} cargo test --package ninefold --test node mutants:: -- --nocapture
+
+# Fuzz one target (head, framing, envelope, events, values) under AddressSanitizer
+fuzz target *args="-max_total_time=600":
+    # RUSTC_BOOTSTRAP: the flag is unstable, its runtime ships with stable. What is found goes to
+    # `target/ci/fuzz/found`; what is worth keeping is copied into the corpus by hand.
+    mkdir -p {{ checks }}/fuzz/found/{{ target }}
+    RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR={{ checks }}/fuzz RUSTFLAGS="-Zsanitizer=address \
+        -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+        -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
+        -Ccodegen-units=1 -Cforce-frame-pointers" \
+        cargo run --manifest-path core/fuzz/Cargo.toml --release --target {{ host }} \
+        --bin {{ target }} -- {{ args }} {{ checks }}/fuzz/found/{{ target }} \
+        core/fuzz/corpus/{{ target }}
 
 # Run what CI runs
 ci:

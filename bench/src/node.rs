@@ -239,6 +239,7 @@ fn start(spec: &NodeSpec) -> Result<Node, Box<dyn std::error::Error>> {
     let mut limits = Limits::default();
     if let Some(connections) = spec.connections {
         limits.connections_per_shard = connections;
+        limits.peer_connections_per_shard = connections;
         limits.sessions_per_shard = connections;
         limits.streams_per_shard = connections;
         limits.waits_per_shard = limits.waits_per_shard.max(connections);

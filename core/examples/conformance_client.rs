@@ -2,8 +2,10 @@
 //! of the suite's server, and does what the scenario in its environment wants to see.
 
 use std::env;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
-use ninefold::client::{Blocking, Client, ClientError, EraChoice, Options, accept};
+use ninefold::client::{Auth, Blocking, Client, ClientError, EraChoice, Grant, Options, accept};
 use serde_json::{Map, Value, json};
 
 type Failure = Box<dyn std::error::Error>;
@@ -30,10 +32,65 @@ fn main() -> Result<(), Failure> {
             std::future::ready(Ok(accept(&asked, content)))
         });
     }
+    if scenario.starts_with("auth/") {
+        options = options.auth(auth(&scenario, &context)?);
+    }
     let client = Blocking::connect(&url.parse()?, options)?;
     let outcome = client.run(async |client| play(client, &scenario, &context).await);
     client.close();
     Ok(outcome?)
+}
+
+/// Who the client is to the suite's authorization server.
+fn auth(scenario: &str, context: &Value) -> Result<Auth, Failure> {
+    let text = |name: &str| context[name].as_str();
+    let mut auth = Auth::new("ninefold-conformance")
+        .client_metadata_url("https://conformance-test.local/client-metadata.json")?
+        .sign_in_by("http://localhost:3000/callback", |url| {
+            std::future::ready(browse(&url).map_err(|error| error.to_string()))
+        });
+    if let Some(id) = text("client_id") {
+        auth = auth.client_id(id);
+    }
+    if let Some(secret) = text("client_secret") {
+        auth = auth.client_secret(secret);
+    }
+    if let Some(key) = text("private_key_pem") {
+        auth = auth.private_key(key.as_bytes())?;
+    }
+    if let Some(issuer) = text("issuer") {
+        auth = auth.issuer(issuer);
+    }
+    if let Some(assertion) = text("valid_jwt") {
+        auth = auth.grant(Grant::Assertion(assertion.to_owned()));
+    }
+    if let Some(token) = text("idp_id_token") {
+        auth = auth.grant(Grant::Organization {
+            token_endpoint: text("idp_token_endpoint").unwrap_or_default().to_owned(),
+            client_id: text("idp_client_id").unwrap_or_default().to_owned(),
+            id_token: token.to_owned(),
+        });
+    }
+    Ok(match scenario.starts_with("auth/client-credentials") {
+        true => auth.grant(Grant::Client),
+        false => auth,
+    })
+}
+
+/// A browser in which somebody agrees to everything: visits `url` and comes back with where the
+/// authorization server has led to. The suite's servers are on this host and speak plain HTTP.
+fn browse(url: &str) -> Result<String, Failure> {
+    let rest = url.strip_prefix("http://").ok_or("wanted http")?;
+    let (host, path) = rest.split_once('/').ok_or("wanted a path")?;
+    let mut stream = TcpStream::connect(host)?;
+    let head = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let mut lines = answer.lines().filter_map(|line| line.split_once(": "));
+    let location = lines.find(|(name, _)| name.eq_ignore_ascii_case("location"));
+    let (_, location) = location.ok_or("no redirection")?;
+    Ok(location.to_owned())
 }
 
 async fn play(client: &Client, scenario: &str, context: &Value) -> Result<(), ClientError> {

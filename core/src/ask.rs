@@ -87,6 +87,7 @@ impl Elicit {
         }
     }
 
+    // [mcp:elicit-shape]
     pub(crate) fn params(self, era: Era) -> Value {
         match (self.kind, era) {
             (Kind::Form(schema), _) => {
@@ -204,6 +205,7 @@ impl Sample {
         self
     }
 
+    // [mcp:sampling-tools]
     pub(crate) fn need(&self) -> Need {
         let tools = self.params.contains_key("tools") || self.params.contains_key("toolChoice");
         if tools {
@@ -285,6 +287,7 @@ mod tests {
 
     #[test]
     fn questions_have_the_shapes_of_their_era() {
+        // [mcp:elicit-shape]
         let url = || Elicit::url("Sign in", "https://example.com/", "7");
         assert_eq!(url().params(Era::Legacy)["elicitationId"], "7");
         assert!(url().params(Era::Modern).get("elicitationId").is_none());

@@ -93,6 +93,7 @@ impl Catalog {
     }
 
     /// A page of a list; `None` when there is none of that number.
+    // [mcp:tools-list] [mcp:resources-list] [mcp:prompts-list]
     pub(crate) fn page(&self, list: Listed, era: Era, number: usize) -> Option<&[u8]> {
         let pages = &self.lists[list as usize];
         let pages = match era {

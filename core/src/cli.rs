@@ -4,11 +4,13 @@ mod auth;
 mod host;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ninefold::NodeConfig;
 use ninefold::host::HostOptions;
+use ninefold::stdio::StdioConfig;
 use ninefold_runtime::Placement;
 use ninefold_runtime::limits::SHARDS_MAX;
 use tracing_subscriber::EnvFilter;
@@ -29,6 +31,7 @@ Examples:
   ninefold serve --listen 127.0.0.1:0             take a free port and print it
   taskset -c 2-5 ninefold serve                   use these CPUs: one for control, three for shards
   ninefold serve --shards 2 --placement 4,6       put two shards on CPUs 4 and 6
+  ninefold serve --stdio                          serve the client that starts this program
   curl -s localhost:9090/health                   ask the control plane how the shards are
   ninefold list http://localhost:8080/mcp         list what a server offers
   ninefold call 'npx -y SERVER' TOOL '{\"a\": 1}'   start a server, call one of its tools
@@ -39,7 +42,7 @@ signal. Those of call, list, read, prompt and ping are in their --help.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve MCP over HTTP until SIGTERM or SIGINT, then drain.
+    /// Serve MCP until SIGTERM or SIGINT, then drain: over HTTP, or for the client that starts it.
     Serve(Box<Serve>),
     #[command(flatten)]
     Remote(Box<Remote>),
@@ -66,6 +69,27 @@ pub(crate) struct Serve {
         env = "NINEFOLD_LISTEN"
     )]
     listen: SocketAddr,
+    /// Serve standard input and output in place of HTTP, until the input ends; then no port is
+    /// opened.
+    #[arg(long, conflicts_with_all = [
+        "listen", "admin", "no_admin", "listen_lines", "listen_unix", "listen_unix_http",
+        "sse_2024",
+        "shards", "shared_control", "allow_host", "allow_origin",
+        "profile", "lock_memory", "hold_c_states", "check_root",
+    ])]
+    pub(crate) stdio: bool,
+    /// Serve a message a line over TCP too, for trusted peers: nothing checks who they are.
+    #[arg(long, value_name = "ADDR")]
+    listen_lines: Option<SocketAddr>,
+    /// Serve a message a line on a Unix socket too, made for its owner alone.
+    #[arg(long, value_name = "PATH")]
+    listen_unix: Option<PathBuf>,
+    /// Serve HTTP on a Unix socket too, made for its owner alone.
+    #[arg(long, value_name = "PATH")]
+    listen_unix_http: Option<PathBuf>,
+    /// Serve the transport of 2024-11-05 too: GET /sse, then POST where its first event says.
+    #[arg(long)]
+    sse_2024: bool,
     /// Where /health, /ready and /metrics are served.
     #[arg(
         long,
@@ -159,6 +183,10 @@ impl Serve {
         let mut config = NodeConfig {
             listen: self.listen,
             admin: (!self.no_admin).then_some(self.admin),
+            lines: self.listen_lines,
+            unix: self.listen_unix.clone(),
+            unix_http: self.listen_unix_http.clone(),
+            sse_2024: self.sse_2024,
             allow_hosts: self.allow_host.clone(),
             allow_origins: self.allow_origin.clone(),
             drain: Duration::from_secs(self.drain),
@@ -169,5 +197,20 @@ impl Serve {
         config.runtime.own_control_cpu = !self.shared_control;
         config.runtime.blocking_threads = self.blocking_threads;
         config
+    }
+
+    /// The Unix sockets, and what is spoken there.
+    pub(crate) fn socket_files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let all = [
+            ("lines", &self.listen_unix),
+            ("http", &self.listen_unix_http),
+        ];
+        all.into_iter()
+            .filter_map(|(what, path)| Some((what, path.as_ref()?)))
+    }
+
+    pub(crate) fn stdio_config(&self) -> StdioConfig {
+        let NodeConfig { runtime, drain, .. } = self.config();
+        StdioConfig { runtime, drain }
     }
 }

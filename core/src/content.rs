@@ -45,6 +45,7 @@ impl Content {
     }
 
     /// An image of the media type `mime_type`.
+    // [mcp:prompts-content]
     pub fn image(data: impl Into<Cow<'static, [u8]>>, mime_type: impl Into<Text>) -> Self {
         let (data, mime_type) = (data.into(), mime_type.into());
         Self::Image { data, mime_type }
@@ -140,6 +141,7 @@ impl Contents {
     }
 
     /// Bytes, sent as base64.
+    // [mcp:resources-binary]
     pub fn blob(bytes: impl Into<Cow<'static, [u8]>>) -> Self {
         Self {
             uri: None,
@@ -254,6 +256,7 @@ mod tests {
 
     #[test]
     fn blocks_have_the_shapes_of_the_schema() {
+        // [mcp:prompts-content]
         let embedded = Contents::text("t").at("a:b").mime_type("text/plain");
         for (content, wanted) in [
             (Content::text("x"), json!({"type": "text", "text": "x"})),

@@ -128,8 +128,9 @@ limits! {
     head_bytes: usize, Bytes = 16 * KIB, 512..=256 * 1024, "431 and close";
     /// Header fields of a request; the parser's table is fixed, hence the low maximum.
     header_count: usize, Count = 64, 8..=64, "431 and close";
-    /// Bytes of a request body, after chunked decoding.
-    body_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024, "413 and close";
+    /// Bytes of a request body, after chunked decoding; of a line, where messages are lines.
+    body_bytes: usize, Bytes = 4 * MIB, 1024..=256 * 1024 * 1024,
+        "413 and close; a line is skipped and answered with -32700";
     /// Nesting of arrays and objects in a request body.
     json_depth: usize, Count = 128, 8..=512, "400 with -32700";
     /// Values in a request body, counted from above: a value takes 48 bytes while it is read, so
@@ -140,10 +141,20 @@ limits! {
         "503 with Retry-After and close";
     /// Open connections of one shard.
     connections_per_shard: usize, Count = 16_384, 1..=1_048_576, "closed at accept";
+    /// Open connections of one shard from one peer: an IPv4 address, or the /64 of an IPv6 one.
+    /// The default leaves a quarter of the shard's to others.
+    peer_connections_per_shard: usize, Count = 12_288, 1..=1_048_576, "closed at accept";
+    /// Requests of one connection.
+    requests_per_connection: usize, Count = 1_000_000, 1..=1_000_000_000_000,
+        "the last is answered with Connection: close";
     /// Time from the first byte of a request to the end of its head.
     header_deadline_ms: u64, Millis = 10 * SECOND, 100..=HOUR, "408 and close";
     /// Time from the end of a head to the end of its body.
     body_deadline_ms: u64, Millis = 30 * SECOND, 100..=HOUR, "408 and close";
+    /// Time that a body may take before it is held to `body_bytes_per_s`.
+    body_grace_ms: u64, Millis = 5 * SECOND, 10..=HOUR, "the rate below counts";
+    /// Least bytes a second at which a body must arrive, from the end of `body_grace_ms` on.
+    body_bytes_per_s: usize, Bytes = KIB, 0..=1_073_741_824, "408 and close";
     /// Time a kept connection may stay without a request.
     keep_alive_idle_ms: u64, Millis = 75 * SECOND, 100..=HOUR, "closed";
     /// Time a peer may take to accept the bytes of an answer.
@@ -178,6 +189,11 @@ limits! {
         "questions to clients fail, calls cannot be cancelled, streams get 503";
     /// Legacy calls of one shard that may go on when their client has gone.
     calls_alone_per_shard: usize, Count = 1024, 0..=1_048_576, "the call ends";
+    /// Calls under way on one connection whose messages are lines, or on one stream of 2024-11-05.
+    calls_per_channel: usize, Count = 256, 1..=65_536,
+        "nothing more is read until one ends; while a call waits for the client, -32603";
+    /// Time that such calls are given when their client says no more.
+    input_end_ms: u64, Millis = 5 * SECOND, 0..=HOUR, "the calls end";
     /// Events of one session that are kept for replay.
     replay_count: usize, Count = 256, 1..=65_536, "the oldest are forgotten";
     /// Bytes of events of one session that are kept for replay.

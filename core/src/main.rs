@@ -1,6 +1,7 @@
 //! The binary `ninefold`.
 #![forbid(unsafe_code)]
 
+mod access;
 mod cli;
 mod fixtures;
 mod remote;
@@ -14,7 +15,9 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, Fixtures, LogFormat, Serve};
 use ninefold::host::Host;
 use ninefold::notify::Manager;
-use ninefold::{Node, Server, client, limits};
+use ninefold::{Node, Server, Stdio, client, limits};
+use ninefold_runtime::ShutdownReport;
+use ninefold_runtime::thread::spawn_on_set;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -52,21 +55,14 @@ type Failure = Box<dyn std::error::Error>;
 fn serve(options: &Serve) -> Result<(), Failure> {
     start_logging(options);
     // Before any thread starts, so that no signal meets the default disposition.
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let manager = Manager::from_environment()?;
+    let signals = Signals::new([SIGTERM, SIGINT])?;
     let server = server(options)?;
     exit_on_second_signal()?;
-    let mut config = options.config();
-    config.host = Some(Arc::new(Host::prepare(&options.host(), &config.runtime)?));
-    let node = Node::start(server, &config)?;
-    announce(&node);
-    let teller = manager.map(|manager| node.tell(manager)).transpose()?;
-    let signal = signals.forever().next();
-    tracing::info!(?signal, "draining");
-    if let Some(teller) = teller {
-        teller.stopping();
-    }
-    let report = node.shutdown();
+    let report = if options.stdio {
+        serve_stdio(server, options, signals)?
+    } else {
+        serve_http(server, options, signals)?
+    };
     tracing::info!(tasks_dropped = report.tasks_dropped, "stopped");
     if report.threads_lost > 0 {
         return Err(format!(
@@ -76,6 +72,51 @@ fn serve(options: &Serve) -> Result<(), Failure> {
         .into());
     }
     Ok(())
+}
+
+/// Serves standard input and output until the input ends or a signal comes. Nothing is announced:
+/// standard output is the client's.
+fn serve_stdio(
+    server: Server,
+    options: &Serve,
+    mut signals: Signals,
+) -> Result<ShutdownReport, Failure> {
+    let stdio = Stdio::start(server, &options.stdio_config())?;
+    let (stopper, done) = (stdio.stopper(), signals.handle());
+    let waiting = spawn_on_set(
+        "ninefold-signals".into(),
+        stdio.plan().blocking.clone(),
+        move || {
+            if let Some(signal) = signals.forever().next() {
+                tracing::info!(signal, "draining");
+                stopper.stop();
+            }
+        },
+    )?;
+    let report = stdio.wait();
+    done.close();
+    // It has nothing left to wait for.
+    let _ = waiting.join();
+    Ok(report)
+}
+
+fn serve_http(
+    server: Server,
+    options: &Serve,
+    mut signals: Signals,
+) -> Result<ShutdownReport, Failure> {
+    let manager = Manager::from_environment()?;
+    let mut config = options.config();
+    config.host = Some(Arc::new(Host::prepare(&options.host(), &config.runtime)?));
+    let node = Node::start(server, &config)?;
+    announce(&node, options);
+    let teller = manager.map(|manager| node.tell(manager)).transpose()?;
+    let signal = signals.forever().next();
+    tracing::info!(?signal, "draining");
+    if let Some(teller) = teller {
+        teller.stopping();
+    }
+    Ok(node.shutdown())
 }
 
 /// What is served: the builtin tools, or the fixtures of a suite.
@@ -105,11 +146,17 @@ fn exit_on_second_signal() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The one line that scripts read; everything else goes to the log.
-fn announce(node: &Node) {
+/// The lines that scripts read; everything else goes to the log.
+fn announce(node: &Node, options: &Serve) {
     println!("listening on http://{}/mcp", node.address());
     if let Some(admin) = node.admin_address() {
         println!("admin on http://{admin} (/health /ready /placement /metrics)");
+    }
+    if let Some(lines) = node.lines_address() {
+        println!("lines on tcp://{lines}");
+    }
+    for (what, path) in options.socket_files() {
+        println!("{what} on unix:{}", path.display());
     }
     let plan = node.plan();
     tracing::info!(shards = ?plan.shards, control = plan.control, "CPUs");

@@ -2,19 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ninefold_runtime::net::{TcpListener, listen};
+use ninefold_runtime::net::TcpListener;
 use ninefold_runtime::stats::Snapshot;
 use ninefold_runtime::{
-    Config, ControlPlane, Handle, Plan, Runtime, ShutdownReport, StartError, clock,
+    Config, ControlPlane, Handle, Plan, Runtime, ShutdownReport, StartError, clock, spawn_local,
 };
 
 use crate::admin::{self, ShardStatus, Status};
 use crate::auth::{Keeper, Looking};
-use crate::counters::Counters;
+use crate::doors::{self, Doors, Listener, SocketFile};
 use crate::guard::Guard;
 use crate::handle::{Hub, Hubs, IdCodec, ShardSessions, ShardTasks};
 use crate::host::Host;
@@ -30,6 +31,14 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Where health, readiness and metrics are served; `None` serves none.
     pub admin: Option<SocketAddr>,
+    /// Where MCP is served over TCP, a message a line; `None` serves none.
+    pub lines: Option<SocketAddr>,
+    /// The Unix socket on which MCP is served, a message a line; `None` serves none.
+    pub unix: Option<PathBuf>,
+    /// The Unix socket on which MCP is served over HTTP; `None` serves none.
+    pub unix_http: Option<PathBuf>,
+    /// Whether HTTP serves the transport of 2024-11-05 too, at `/sse`.
+    pub sse_2024: bool,
     /// Shards, placement, blocking threads.
     pub runtime: Config,
     /// Hosts accepted in addition to loopback names; listing one switches the check on everywhere.
@@ -47,6 +56,10 @@ impl Default for NodeConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 9090))),
+            lines: None,
+            unix: None,
+            unix_http: None,
+            sse_2024: false,
             runtime: Config::default(),
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
@@ -80,6 +93,28 @@ pub enum NodeError {
         /// What the system said.
         error: io::Error,
     },
+    /// A Unix socket cannot be listened on.
+    #[error("wanted to listen on the Unix socket {path:?} ({flag}), but {why}")]
+    Unix {
+        /// The path asked for.
+        path: PathBuf,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// What is in the way, and what to do.
+        why: String,
+    },
+    /// An authorization beside a transport that knows no tokens.
+    #[error(
+        "wanted a token with every request, as the authorization says, but nothing can ask for one \
+         on {flag}; leave {flag} out, or serve it from a node of its own without an authorization"
+    )]
+    NoTokens {
+        /// The flag that asks for the transport.
+        flag: &'static str,
+    },
+    /// The way to the parent process cannot be made.
+    #[error("wanted pipes for standard input and output, but {0}")]
+    Pipes(io::Error),
     /// The shards or the control plane did not come up.
     #[error(transparent)]
     Runtime(#[from] StartError),
@@ -93,17 +128,17 @@ pub enum NodeError {
 
 /// A running node. Dropping it stops it without waiting for requests under way.
 pub struct Node {
+    /// First, since they go before the sockets behind them are closed.
+    socket_files: Vec<SocketFile>,
     runtime: Runtime,
     control: Option<ControlPlane>,
     keeper: Option<Keeper>,
     listen: SocketAddr,
+    lines: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     drain: Duration,
     net: Vec<Arc<NetStats>>,
 }
-
-const LISTEN: &str = "--listen";
-const ADMIN: &str = "--admin";
 
 impl Node {
     /// Starts `server` as `config` says, and returns when it answers.
@@ -112,29 +147,33 @@ impl Node {
     /// [`NodeError`], which says what was wanted, what was found and what to do.
     pub fn start(server: Server, config: &NodeConfig) -> Result<Self, NodeError> {
         let codec = Arc::new(IdCodec::fresh().map_err(NodeError::Random)?);
-        require_free(config.listen)?;
+        doors::require_tokens(&server, config)?;
+        doors::require_free(config)?;
         let runtime = Runtime::start(&config.runtime)?;
         let handle = runtime.handle();
         let hubs = Arc::new(Hubs::new(handle.shards()));
-        let (listeners, address) = bind_shards(config.listen, handle.shards())?;
-        let admin = config.admin.map(bind_admin).transpose()?;
+        let Doors {
+            shards: listeners,
+            address,
+            lines,
+            admin,
+            socket_files,
+        } = Doors::open(config, handle.shards())?;
         let guard = guard(config, address);
         let (keeper, looking) = start_keeper(&server, runtime.plan())?.unzip();
         let mut shards = Vec::with_capacity(listeners.len());
-        for (shard, listener) in listeners.into_iter().enumerate() {
-            let status = ShardStatus {
-                net: Arc::default(),
-                counters: Arc::default(),
+        for (shard, listeners) in listeners.into_iter().enumerate() {
+            let status = ShardStatus::default();
+            let parts = ShardParts {
+                server: server.clone(),
+                guard: guard.clone(),
+                pairs: config.sse_2024,
+                status: status.clone(),
+                codec: codec.clone(),
+                hubs: hubs.clone(),
+                looking: looking.clone(),
             };
-            start_shard(
-                &handle,
-                shard,
-                listener,
-                &status,
-                &server,
-                &guard,
-                (&codec, &hubs, &looking),
-            );
+            start_shard(&handle, shard, listeners, parts);
             shards.push(status);
         }
         let status = Status {
@@ -151,8 +190,10 @@ impl Node {
             control: None,
             keeper,
             listen: address,
+            lines,
             admin: None,
             drain: config.drain,
+            socket_files,
         };
         if let Some((listener, bound)) = admin {
             let control = start_admin(listener, status, node.runtime.plan().control)?;
@@ -165,6 +206,12 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Where MCP is served over TCP, a message a line.
+    #[must_use]
+    pub fn lines_address(&self) -> Option<SocketAddr> {
+        self.lines
     }
 
     /// Where health, readiness and metrics are served.
@@ -212,6 +259,8 @@ impl Node {
     /// Stops accepting, lets requests under way finish for at most [`NodeConfig::drain`], then
     /// stops the shards and last the control plane.
     pub fn shutdown(self) -> ShutdownReport {
+        // Who looks for a socket file from now on is to find none rather than nobody behind it.
+        drop(self.socket_files);
         let report = self.runtime.shutdown(self.drain);
         drop(self.control);
         drop(self.keeper);
@@ -231,92 +280,77 @@ fn guard(config: &NodeConfig, address: SocketAddr) -> Guard {
         .fold(guard, |g, origin| g.allow_origin(origin))
 }
 
-fn bind(
-    address: SocketAddr,
-    flag: &'static str,
-    shared: bool,
-) -> Result<std::net::TcpListener, NodeError> {
-    listen(address, shared).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => NodeError::Taken { address, flag },
-        _ => NodeError::Listen {
-            address,
-            flag,
-            error,
-        },
-    })
+/// What a shard is made of.
+pub(crate) struct ShardParts {
+    pub(crate) server: Server,
+    pub(crate) guard: Guard,
+    /// Whether the transport of 2024-11-05 is served.
+    pub(crate) pairs: bool,
+    pub(crate) status: ShardStatus,
+    pub(crate) codec: Arc<IdCodec>,
+    pub(crate) hubs: Arc<Hubs>,
+    /// How new keys of an authorization are waited for, if there is one.
+    pub(crate) looking: Option<Arc<Looking>>,
 }
 
-/// The address that `listener` has got, which has been asked for `address`.
-fn bound(
-    listener: &std::net::TcpListener,
-    address: SocketAddr,
-    flag: &'static str,
-) -> Result<SocketAddr, NodeError> {
-    listener.local_addr().map_err(|error| NodeError::Listen {
-        address,
-        flag,
-        error,
-    })
-}
-
-/// The admin listener, which shares its port with nobody.
-fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), NodeError> {
-    let listener = bind(address, ADMIN, false)?;
-    let bound = bound(&listener, address, ADMIN)?;
-    Ok((listener, bound))
-}
-
-/// With SO_REUSEPORT alone, a second node of the same user would quietly share the port.
-fn require_free(address: SocketAddr) -> Result<(), NodeError> {
-    if address.port() == 0 {
-        return Ok(());
-    }
-    bind(address, LISTEN, false).map(drop)
-}
-
-/// One listener a shard on one port; the kernel spreads connections over them.
-fn bind_shards(
-    address: SocketAddr,
-    shards: usize,
-) -> Result<(Vec<std::net::TcpListener>, SocketAddr), NodeError> {
-    let first = bind(address, LISTEN, true)?;
-    let bound = bound(&first, address, LISTEN)?;
-    let mut listeners = vec![first];
-    for _ in 1..shards {
-        listeners.push(bind(bound, LISTEN, true)?);
-    }
-    Ok((listeners, bound))
-}
-
-fn start_shard(
-    handle: &Handle,
-    shard: usize,
-    listener: std::net::TcpListener,
-    status: &ShardStatus,
-    server: &Server,
-    guard: &Guard,
-    (codec, hubs, looking): (&Arc<IdCodec>, &Arc<Hubs>, &Option<Arc<Looking>>),
-) {
-    let (stats, counters): (Arc<NetStats>, Arc<Counters>) =
-        (status.net.clone(), status.counters.clone());
-    let (server, guard) = (server.clone(), guard.clone());
-    let (codec, hubs, looking) = (codec.clone(), hubs.clone(), looking.clone());
-    let started = handle.spawn_on(shard, move || async move {
+impl ShardParts {
+    /// Puts the parts together, on the shard that they are for, and starts what it does for all
+    /// its connections; what went wrong is logged.
+    pub(crate) fn assemble(self) -> Option<Rc<ShardSeat>> {
+        let Self {
+            server,
+            guard,
+            pairs,
+            status,
+            codec,
+            hubs,
+            looking,
+        } = self;
         let limits = server.limits();
         let hub = match Hub::open(hubs, limits) {
             Ok(hub) => hub,
-            Err(error) => return tracing::error!(%error, "a shard has no room for its hub"),
+            Err(error) => {
+                tracing::error!(%error, "a shard has no room for its hub");
+                return None;
+            }
         };
-        let tasks = Rc::new(ShardTasks::new(codec.clone(), limits, counters.clone()));
+        let counters = status.counters.clone();
+        let tasks = Rc::new(ShardTasks::new(codec.clone(), limits, counters));
         let sessions = ShardSessions::new(codec, hub, limits);
         let service = Service::new(server, guard)
-            .with_counters(counters)
+            .with_counters(status.counters)
             .with_looking(looking)
             .with_tasks(tasks);
-        let seat = Rc::new(ShardSeat::new(service, sessions, stats));
-        match TcpListener::from_std(listener) {
-            Ok(listener) => net::accept(listener, seat).await,
-            Err(error) => tracing::error!(%error, "a shard could not take its listener over"),
+        let seat = ShardSeat::new(service, sessions, status.net).with_pairs(pairs);
+        let seat = Rc::new(seat);
+        match net::tend(&seat) {
+            Ok(()) => Some(seat),
+            Err(error) => {
+                tracing::error!(%error, "a shard could not begin");
+                None
+            }
+        }
+    }
+}
+
+fn start_shard(handle: &Handle, shard: usize, listeners: Vec<Listener>, parts: ShardParts) {
+    let started = handle.spawn_on(shard, move || async move {
+        let Some(seat) = parts.assemble() else {
+            return;
+        };
+        let mut all = true;
+        for Listener { socket, speech } in listeners {
+            let accepts = TcpListener::from_std(socket)
+                .map(|listener| spawn_local(net::accept(listener, speech, seat.clone())));
+            match accepts {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => tracing::error!(%error, "a shard took no acceptor"),
+                Err(error) => tracing::error!(%error, "a shard could not take its listener over"),
+            }
+            all = false;
+        }
+        if all {
+            seat.stats.listening.set(1);
         }
     });
     if let Err(error) = started {

@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ninefold::client::{
-    Blocking, Client, ClientError, EraChoice, Event, Options, Target, accept, limits::Limits,
+    AuthError, Blocking, Client, ClientError, EraChoice, Event, Options, Target, accept,
+    limits::Limits,
 };
 use ninefold_runtime::clock::monotonic_ns;
 use serde_json::{Map, Value, json};
+
+use crate::access::Access;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 the server cannot be reached, refuses access or breaks the protocol; 2 usage;
@@ -85,6 +88,8 @@ pub(crate) struct Server {
     /// Print progress and the server's log to stderr.
     #[arg(long, short)]
     verbose: bool,
+    #[command(flatten)]
+    access: Box<Access>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -120,7 +125,7 @@ fn seconds() -> clap::builder::RangedU64ValueParser<u64> {
 }
 
 impl Server {
-    fn options(&self) -> Options {
+    fn options(&self) -> Result<Options, ClientError> {
         let era = match self.era {
             Era::Auto => EraChoice::Auto,
             Era::Legacy => EraChoice::Legacy,
@@ -147,7 +152,7 @@ impl Server {
         if self.verbose {
             options = options.log_level("debug").on_event(tell);
         }
-        options
+        self.access.apply(options)
     }
 }
 
@@ -208,7 +213,8 @@ pub(crate) fn run(command: &Remote) -> ExitCode {
         | Remote::Prompt { server, .. }
         | Remote::Ping { server } => server,
     };
-    let outcome = Blocking::connect(&server.target, server.options()).and_then(|client| {
+    let outcome = server.options().and_then(|options| {
+        let client = Blocking::connect(&server.target, options)?;
         let result = client.run(async |client| work(command, client).await);
         client.close();
         result
@@ -237,7 +243,8 @@ pub(crate) fn run(command: &Remote) -> ExitCode {
                 println!("{}", printable(&json!({"error": error})));
             }
             ExitCode::from(match error {
-                ClientError::Option(_) => 2,
+                ClientError::Option(_)
+                | ClientError::Auth(AuthError::Option(_) | AuthError::Key(_)) => 2,
                 ClientError::Rpc { .. } => 3,
                 ClientError::Late { .. } => 5,
                 _ => 1,

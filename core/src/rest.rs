@@ -12,6 +12,7 @@ use crate::http::response::{Body, Connection};
 use crate::http::sse::Sse;
 use crate::mcp::listen::Listening;
 use crate::mcp::work::{Finished, Work};
+use crate::net::Pair;
 use crate::service::{OpenStream, Service};
 use crate::session::{Event, Feed, SessionLink};
 
@@ -45,6 +46,10 @@ enum Left {
     ),
     Feed(
         Box<dyn Feed>,
+        #[expect(dead_code, reason = "counts while it lives")] OpenStream,
+    ),
+    Pair(
+        Pair,
         #[expect(dead_code, reason = "counts while it lives")] OpenStream,
     ),
 }
@@ -123,6 +128,16 @@ impl Rest {
         Self::new(Left::Feed(feed, open), connection, chunked)
     }
 
+    /// The stream of a client of 2024-11-05.
+    pub(crate) fn pair(
+        pair: Pair,
+        open: OpenStream,
+        connection: Connection,
+        chunked: bool,
+    ) -> Self {
+        Self::new(Left::Pair(pair, open), connection, chunked)
+    }
+
     fn new(left: Left, connection: Connection, chunked: bool) -> Self {
         Self {
             left,
@@ -153,6 +168,7 @@ impl Rest {
             Left::Calls { .. } => self.poll_calls(service, cx, out),
             Left::Listening(..) => self.poll_listening(service, cx, out),
             Left::Feed(..) => self.poll_feed(service, cx, out),
+            Left::Pair(..) => self.poll_pair(service, cx, out),
         }
     }
 
@@ -265,6 +281,21 @@ impl Rest {
         Poll::Ready(Ended::Whole)
     }
 
+    fn poll_pair(
+        &mut self,
+        service: &Service,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Poll<Ended> {
+        self.begin(service, None, out);
+        let (Left::Pair(pair, _), Some(stream)) = (&mut self.left, &self.stream) else {
+            return Poll::Pending;
+        };
+        std::task::ready!(pair.poll(cx, stream, out));
+        stream.close(out);
+        Poll::Ready(Ended::Whole)
+    }
+
     /// Turns the answer into a stream, if it is none yet.
     fn begin(&mut self, service: &Service, link: Option<&Rc<dyn SessionLink>>, out: &mut Vec<u8>) {
         if std::mem::replace(&mut self.begun, true) {
@@ -320,7 +351,7 @@ impl Rest {
     pub fn keep_alive(&mut self, service: &Service, out: &mut Vec<u8>) {
         let link = match &self.left {
             Left::Calls { works, .. } => works.first().and_then(|it| it.talk().link().cloned()),
-            Left::Listening(..) | Left::Feed(..) => None,
+            Left::Listening(..) | Left::Feed(..) | Left::Pair(..) => None,
         };
         self.begin(service, link.as_ref(), out);
         if let Some(stream) = &self.stream {
@@ -329,6 +360,7 @@ impl Rest {
     }
 
     /// Whether this goes on when the peer has gone: in the legacy era, leaving is not cancelling.
+    // [mcp:cancel-disconnect]
     pub fn outlives_peer(&self) -> bool {
         matches!(
             self.left,
@@ -343,7 +375,7 @@ impl Rest {
     pub fn calls(&self) -> usize {
         match &self.left {
             Left::Calls { works, .. } => works.len(),
-            Left::Listening(..) | Left::Feed(..) => 0,
+            Left::Listening(..) | Left::Feed(..) | Left::Pair(..) => 0,
         }
     }
 
@@ -357,7 +389,8 @@ impl Rest {
     /// Ends what would go on for ever, because the node drains; true when that was the case.
     pub fn drain(&mut self, service: &Service, out: &mut Vec<u8>) -> bool {
         let result = match &self.left {
-            Left::Calls { .. } => return false,
+            // A pair ends by itself, behind its calls.
+            Left::Calls { .. } | Left::Pair(..) => return false,
             Left::Listening(listening, _) => Some(listening.end(service)),
             Left::Feed(..) => None,
         };

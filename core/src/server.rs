@@ -127,6 +127,8 @@ impl Declared {
     }
 
     /// The capabilities in an era, as JSON.
+    // [mcp:tools-declared] [mcp:resources-declared] [mcp:prompts-declared]
+    // [mcp:completions-declared] [mcp:logging-declared]
     fn capabilities(self, era: Era) -> String {
         let mut all = vec![r#""logging":{}"#, r#""tools":{"listChanged":true}"#];
         if self.resources {

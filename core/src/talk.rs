@@ -174,6 +174,7 @@ impl Talk {
         self.identity().map(Identity::owner)
     }
 
+    // [mcp:progress-increases] [mcp:progress-known]
     pub(crate) fn progress(&self, done: f64, total: Option<f64>, message: Option<&str>) {
         let Some(token) = &self.token else {
             return;
@@ -196,6 +197,7 @@ impl Talk {
         }));
     }
 
+    // [mcp:logging-asked]
     pub(crate) fn log(&self, level: Level, data: &impl Serialize) {
         if self.log_level.is_none_or(|least| level < least) {
             return;
@@ -229,6 +231,7 @@ impl Talk {
     }
 
     /// The next message to be sent.
+    // [mcp:http-stream-notes]
     pub(crate) fn take_message(&self) -> Option<String> {
         let text = self.outbox.borrow_mut().pop_front()?;
         self.outbox_bytes.set(self.outbox_bytes.get() - text.len());
@@ -266,6 +269,7 @@ impl Talk {
     }
 
     /// Makes the call a task, if its client and the node have tasks.
+    // [mcp:result-type-extension] [mcp:extensions-fallback]
     pub(crate) async fn become_task(&self) -> bool {
         if self.era == Era::Modern && self.capabilities.tasks && self.task.get() == TaskWish::None {
             self.task.set(TaskWish::Wished);
@@ -372,6 +376,7 @@ impl Talk {
         }
     }
 
+    // [mcp:capability-need] [mcp:mrtr-declared] [mcp:elicit-mode]
     async fn cannot_ask<T>(&self, need: Need) -> Result<T, AskError> {
         match self.era {
             Era::Legacy => Err(AskError::Unsupported(need.name())),
@@ -391,6 +396,7 @@ impl Talk {
         pending().await
     }
 
+    // [mcp:mrtr-no-requests] [mcp:mrtr-no-wait]
     async fn ask_in_rounds<T: DeserializeOwned>(
         &self,
         key: &str,

@@ -14,6 +14,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
+
 use crate::actor::{NoAnswer, ReplyTo};
 use crate::limits::TIMERS_DRAIN;
 use crate::shard::Shard;
@@ -402,20 +404,41 @@ impl Drop for Sleep {
 #[error("not finished within its deadline of {0:?}")]
 pub struct Elapsed(pub Duration);
 
+pin_project! {
+    /// The future of [`timeout`]. A struct and no `async fn`, which would hold `future` twice: where
+    /// it came in, and where it is pinned.
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        sleep: Sleep,
+    }
+}
+
 /// Runs `future` for at most `deadline`.
 ///
 /// # Errors
-/// [`Elapsed`] when the deadline came first; the future is dropped then.
-pub async fn timeout<F: Future>(deadline: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = std::pin::pin!(future);
-    let mut sleep = std::pin::pin!(sleep(deadline));
-    std::future::poll_fn(move |cx| {
-        if let Poll::Ready(out) = future.as_mut().poll(cx) {
+/// [`Elapsed`] when the deadline came first; the future is dropped with this one.
+#[must_use = "nothing runs unless awaited"]
+pub fn timeout<F: Future>(deadline: Duration, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        sleep: sleep(deadline),
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(out) = this.future.poll(cx) {
             return Poll::Ready(Ok(out));
         }
-        sleep.as_mut().poll(cx).map(|()| Err(Elapsed(deadline)))
-    })
-    .await
+        let deadline = this.sleep.delay;
+        Pin::new(this.sleep)
+            .poll(cx)
+            .map(|()| Err(Elapsed(deadline)))
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::net::NetStats;
 pub(crate) const STUCK_NS: u64 = 1_000_000_000;
 
 /// One shard as the control plane sees it.
+#[derive(Clone, Default)]
 pub(crate) struct ShardStatus {
     pub(crate) net: Arc<NetStats>,
     pub(crate) counters: Arc<Counters>,

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use hyper::{Request, StatusCode, Uri};
 use tokio::time::timeout;
 
-use crate::client::pool;
+use crate::client::pool_for;
 use crate::limits::Limits;
 
 /// Whether keys may come from `uri`: over TLS, or from this very host.
@@ -30,7 +30,7 @@ pub(super) async fn fetch(uri: &Uri, limits: &Limits) -> Result<Vec<u8>, String>
 }
 
 async fn exchange(uri: &Uri, limits: &Limits) -> Result<Vec<u8>, String> {
-    let pool = pool(uri, limits.jwks_fetch_ms).map_err(|error| error.to_string())?;
+    let pool = pool_for(uri, &[], limits.jwks_fetch_ms).map_err(|error| error.to_string())?;
     let request = Request::get(uri.clone()).header("accept", "application/json");
     let request = request
         .body(Default::default())

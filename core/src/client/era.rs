@@ -32,6 +32,7 @@ impl Client {
     }
 
     /// Whether the failure of the first modern request means that the server is a legacy one.
+    // [mcp:stdio-fallback]
     fn is_legacy(&self, error: &ClientError) -> bool {
         match error {
             ClientError::Rpc { code, .. } => !MODERN_CODES.contains(code),
@@ -80,6 +81,7 @@ impl Client {
     }
 
     /// Opens a session, and its stream if there is somebody to tell or to ask.
+    // [mcp:init-first] [mcp:init-version-offer]
     pub(super) async fn initialize(&self) -> Result<(), ClientError> {
         if let Transport::Http(http) = &self.transport {
             self.end_stream();
@@ -111,6 +113,7 @@ impl Client {
                 version: Some(version.as_str()),
             });
         }
+        // [mcp:init-done]
         self.notify("notifications/initialized", &Value::Null)
             .await?;
         if options.told.is_some() || !options.handlers.is_empty() {
@@ -140,6 +143,7 @@ impl Client {
     }
 
     /// Refuses what only one era has.
+    // [mcp:init-agreed]
     pub(super) fn only(&self, era: Era, method: &'static str) -> Result<(), ClientError> {
         if self.era() == era {
             Ok(())

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::auth::AuthError;
+
 /// Why a request has no result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -33,13 +35,19 @@ pub enum ClientError {
     #[error("the server's answer is no message of MCP: {0}")]
     Garbage(String),
     /// The server wants to know who asks.
-    #[error("the server refused access with status {status}")]
+    #[error(
+        "the server refused access with status {status}: {}",
+        challenge.as_deref().unwrap_or("it does not say why")
+    )]
     Unauthorized {
         /// 401 or 403.
         status: u16,
         /// What `WWW-Authenticate` says.
         challenge: Option<String>,
     },
+    /// The server wants a token, and none could be had.
+    #[error("no access to the server: {0}")]
+    Auth(#[from] AuthError),
     /// The server is elsewhere. Redirects are not followed: what was sent here is not for others.
     #[error("the server answered {status} and points to {location:?}: redirects are not followed")]
     Redirect {

@@ -34,6 +34,7 @@ impl Client {
     }
 
     /// Follows the pages of a list to its end.
+    // [mcp:cursor-opaque] [mcp:cursor-empty]
     async fn list(&self, method: &str, member: &str) -> Result<Vec<Value>, ClientError> {
         let limits = &self.peer.options.limits;
         let (mut entries, mut bytes) = (Vec::new(), 0);

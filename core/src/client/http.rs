@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming as Body};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::auth::{Authorizer, Challenge, Ticket};
 use super::error::ClientError;
 use super::limits::{Limits, RETRY_MIN_MS};
 use super::message::{Incoming, read};
 use super::peer::{Peer, lock};
 use super::sse::Events;
+use super::tls::{self, Pool};
 
 pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
@@ -32,10 +32,11 @@ pub(crate) struct Session {
 }
 
 pub(crate) struct Http {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Pool<GaiResolver>,
     uri: Uri,
     headers: Headers,
     limits: Limits,
+    auth: Option<Authorizer>,
     session: Mutex<Session>,
 }
 
@@ -57,11 +58,18 @@ impl Http {
             };
             headers.push((name, value));
         }
+        let pool = tls::pool_for(&uri, &peer.options.certificates, limits.connect_ms)?;
+        let told = headers.iter().any(|(name, _)| name == AUTHORIZATION);
+        let auth = peer.options.auth.clone().filter(|_| !told).map(|auth| {
+            let (roots, busy) = (peer.options.certificates.clone(), peer.answering());
+            Authorizer::new(auth, uri.clone(), roots, limits.clone(), busy)
+        });
         Ok(Self {
-            pool: pool(&uri, limits.connect_ms)?,
+            pool,
             uri,
             headers,
             limits,
+            auth,
             session: Mutex::default(),
         })
     }
@@ -74,27 +82,66 @@ impl Http {
         *lock(&self.session) = session;
     }
 
+    /// Sends with a token, if the server wants one; gets another if it refuses the one it was sent.
     async fn send(
         &self,
         method: Method,
         body: Vec<u8>,
         extra: Headers,
     ) -> Result<Response<Body>, ClientError> {
+        let body = Bytes::from(body);
+        let Some(auth) = &self.auth else {
+            return self.send_with(method, body, extra, None).await;
+        };
+        let mut tries = 0;
+        loop {
+            let ticket = auth.ticket().await?;
+            let stamped = ticket.as_deref().map(|ticket| (auth, ticket));
+            let (again, more) = (method.clone(), extra.clone());
+            let outcome = self.send_with(again, body.clone(), more, stamped).await;
+            let Err(ClientError::Unauthorized { status, challenge }) = &outcome else {
+                return outcome;
+            };
+            let challenge = Challenge::read(challenge.as_deref().unwrap_or_default());
+            // Nobody signs in to say goodbye, and not every 403 is about the token.
+            let ours = *status == 401 || challenge.wants_more();
+            if !ours || tries == self.limits.token_count || method == Method::DELETE {
+                return outcome;
+            }
+            if !challenge.wants_nonce() {
+                auth.renew(ticket.as_ref(), &challenge, tries).await?;
+            }
+            tries += 1;
+        }
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        body: Bytes,
+        extra: Headers,
+        stamped: Option<(&Authorizer, &Ticket)>,
+    ) -> Result<Response<Body>, ClientError> {
         let session = self.session();
-        let mut request = Request::new(Full::new(Bytes::from(body)));
-        *request.method_mut() = method;
+        let mut request = Request::new(Full::new(body));
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
         for (name, value) in self.headers.iter().cloned().chain(extra) {
             headers.insert(name, value);
         }
+        if let Some((auth, ticket)) = stamped {
+            auth.stamp(ticket, method.as_str(), headers)?;
+        }
         let named = session.id.is_some();
+        // [mcp:http-send-session]
         if let Some(id) = session.id {
             headers.insert("mcp-session-id", id);
         }
+        // [mcp:http-send-version]
         if let Some(version) = session.version {
             headers.insert("mcp-protocol-version", HeaderValue::from_static(version));
         }
+        *request.method_mut() = method;
         let response = self.pool.request(request).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             match error.is_connect() {
@@ -105,6 +152,9 @@ impl Http {
                 },
             }
         })?;
+        if let Some((auth, _)) = stamped {
+            auth.heed(response.headers());
+        }
         self.judge(response, named).await
     }
 
@@ -129,9 +179,11 @@ impl Http {
             });
         }
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+            let challenges: Vec<_> = challenges.filter_map(|it| it.to_str().ok()).collect();
             return Err(ClientError::Unauthorized {
                 status: status.as_u16(),
-                challenge: field(WWW_AUTHENTICATE),
+                challenge: (!challenges.is_empty()).then(|| challenges.join(", ")),
             });
         }
         if status == StatusCode::NOT_FOUND && in_session {
@@ -196,6 +248,7 @@ impl Http {
     }
 
     /// The stream of a session, or the rest of one after the event `after`.
+    // [mcp:http-get-accept]
     pub(crate) async fn get(&self, after: Option<&str>) -> Result<Events, ClientError> {
         let mut extra = vec![(ACCEPT, HeaderValue::from_static("text/event-stream"))];
         if let Some(id) = after.and_then(|id| HeaderValue::from_str(id).ok()) {
@@ -318,34 +371,8 @@ impl Http {
     }
 }
 
-/// Connections for `uri`, kept for its next request.
-pub(crate) fn pool(
-    uri: &Uri,
-    connect_ms: u64,
-) -> Result<Pool<HttpsConnector<HttpConnector>, Full<Bytes>>, ClientError> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(Duration::from_millis(connect_ms)));
-    let tls = ClientConfig::builder();
-    // The host's roots are read only when somebody's certificate has to be judged.
-    let tls = match uri.scheme_str() {
-        Some("https") => tls
-            .with_native_roots()
-            .map_err(|e| ClientError::Unreachable(e.to_string()))?,
-        _ => tls.with_root_certificates(RootCertStore::empty()),
-    };
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls.with_no_client_auth())
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    Ok(Pool::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .build(connector))
-}
-
 /// What every POST carries besides.
+// [mcp:http-post] [mcp:http-accept]
 fn for_post(mut extra: Headers) -> Headers {
     extra.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
     let both = HeaderValue::from_static("application/json, text/event-stream");

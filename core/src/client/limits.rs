@@ -25,6 +25,16 @@ limits! {
     answer_ms: u64, Millis = 300 * SECOND, 1..=24 * HOUR, "the server gets -32603";
     /// Time that a cancellation, the end of a session and a child's end may take.
     goodbye_ms: u64, Millis = 2 * SECOND, 1..=HOUR, "given up; a child is killed";
+    /// Bytes of one answer on the way to a token: metadata, a registration, the token itself.
+    metadata_bytes: usize, Bytes = 256 * KIB, 1024..=16 * 1024 * 1024, "the sign-in fails";
+    /// Time of one request on the way to a token.
+    fetch_ms: u64, Millis = 15 * SECOND, 1..=HOUR, "the sign-in fails";
+    /// Time that a person may take to sign in.
+    sign_in_ms: u64, Millis = 300 * SECOND, 1..=24 * HOUR, "the sign-in fails";
+    /// Tokens that are got for one request, one after the other was refused.
+    token_count: usize, Count = 2, 0..=16, "the request fails";
+    /// Scopes that are asked for at a time.
+    scope_count: usize, Count = 100, 1..=10_000, "the sign-in fails";
     /// Questions of a server that are answered at a time.
     questions_count: usize, Count = 16, 1..=1024, "the server gets -32603";
     /// Rounds of one request of the modern era.

@@ -17,6 +17,7 @@
 //! `peer` waits for what comes back, `era` has begun the conversation. Results are the server's
 //! JSON; what a server may send, and how long it may take, is bounded by [`limits::Limits`].
 
+mod auth;
 mod blocking;
 mod era;
 mod error;
@@ -29,8 +30,9 @@ mod options;
 mod params;
 mod peer;
 mod request;
-mod sse;
+pub mod sse;
 mod stdio;
+mod tls;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,15 +42,16 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub use auth::{Auth, AuthError, FileStore, Grant, MemoryStore, Store};
 pub use blocking::Blocking;
 pub use error::ClientError;
 use http::Http;
-pub(crate) use http::pool;
 pub use listen::{Listen, Listening};
 pub use options::{EraChoice, Event, Options, accept};
 use params::Params;
 use peer::{Peer, lock};
 use stdio::Stdio;
+pub(crate) use tls::pool_for;
 
 use crate::mcp::{Era, Version};
 

@@ -6,9 +6,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
 
+use super::auth::Auth;
 use super::limits::Limits;
+use super::{ClientError, tls};
 
 /// How a client finds out which era a server belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub struct Options {
     pub(crate) era: EraChoice,
     pub(crate) limits: Limits,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
     pub(crate) log_level: Option<String>,
     pub(crate) capabilities: Value,
     pub(crate) handlers: HashMap<&'static str, Handler>,
@@ -85,6 +90,8 @@ impl Options {
             era: EraChoice::Auto,
             limits: Limits::default(),
             headers: Vec::new(),
+            auth: None,
+            certificates: Vec::new(),
             log_level: None,
             capabilities: json!({}),
             handlers: HashMap::new(),
@@ -108,6 +115,25 @@ impl Options {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Sends this token with every HTTP request, instead of getting one.
+    pub fn token(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// Gets a token when the server wants one; of no effect beside a header `Authorization`, and
+    /// for child processes, which take their credentials from their environment.
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Believes certificates that these roots vouch for, PEM, besides those of the host's roots.
+    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, ClientError> {
+        self.certificates
+            .extend(tls::certificates(pem).map_err(ClientError::Option)?);
+        Ok(self)
     }
 
     /// Asks for the server's log from this level on.
@@ -166,6 +192,7 @@ impl Options {
 
 /// The answer to an elicitation that accepts with `content`, and with the defaults of the form
 /// for what `content` leaves out.
+// [mcp:elicit-no-mode]
 pub fn accept(question: &Value, mut content: Map<String, Value>) -> Value {
     let properties = question["requestedSchema"]["properties"].as_object();
     for (name, property) in properties.into_iter().flatten() {

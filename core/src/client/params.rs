@@ -20,6 +20,7 @@ pub(crate) struct Params(Mutex<HashMap<String, Vec<Mirrored>>>);
 impl Params {
     /// Learns from an entry of a list of tools. False for a tool that breaks the rules of
     /// `x-mcp-header`: it must not be used over HTTP.
+    // [mcp:http-drop-tools]
     pub(crate) fn learn(&self, tool: &Value) -> bool {
         let schema = &tool["inputSchema"];
         let text = schema.to_string();
@@ -39,6 +40,7 @@ impl Params {
     }
 
     /// The headers of a request.
+    // [mcp:http-send-mirrors] [mcp:http-send-params]
     pub(crate) fn headers(&self, method: &str, params: &Value) -> Headers {
         let mut headers = Headers::new();
         let mut add = |name: &str, text: &str| {
@@ -100,6 +102,7 @@ mod tests {
 
     #[test]
     fn arguments_are_repeated_as_the_schema_wishes() {
+        // [mcp:http-send-params] [mcp:http-encode]
         let params = Params::default();
         let of = |kind: &str, header: &str| json!({"type": kind, KEY: header});
         let tool = json!({"name": "t", "inputSchema": {"type": "object", "properties": {
@@ -126,6 +129,7 @@ mod tests {
 
     #[test]
     fn tools_that_break_the_rules_are_not_learnt() {
+        // [mcp:http-drop-tools]
         let wish = json!({"type": "string", KEY: "A"});
         for (schema, good) in [
             (json!({"properties": {"a": wish}}), true),

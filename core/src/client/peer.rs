@@ -32,7 +32,7 @@ pub(crate) struct Peer {
     pub(crate) options: Options,
     pending: Mutex<Pending>,
     next_id: AtomicU64,
-    answering: AtomicUsize,
+    answering: Arc<AtomicUsize>,
 }
 
 /// A request under way; forgotten when dropped.
@@ -55,11 +55,17 @@ impl Peer {
             options,
             pending: Mutex::default(),
             next_id: AtomicU64::new(1),
-            answering: AtomicUsize::new(0),
+            answering: Arc::default(),
         }
     }
 
+    /// Counts what somebody here is asked meanwhile; no request is late while that is so.
+    pub(crate) fn answering(&self) -> Arc<AtomicUsize> {
+        self.answering.clone()
+    }
+
     /// A new request, unless the server is gone.
+    // [mcp:rpc-id-unique] [mcp:progress-token] [mcp:mrtr-new-id]
     pub(crate) fn register(&self) -> Result<Waiting<'_>, ClientError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
@@ -203,13 +209,13 @@ impl Peer {
 }
 
 /// Counts a question while it is answered.
-struct Busy<'a> {
+pub(crate) struct Busy<'a> {
     count: &'a AtomicUsize,
     before: usize,
 }
 
 impl<'a> Busy<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
+    pub(crate) fn new(count: &'a AtomicUsize) -> Self {
         let before = count.fetch_add(1, Ordering::Relaxed);
         Self { count, before }
     }

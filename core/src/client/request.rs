@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::error::ClientError;
@@ -61,6 +62,7 @@ impl Client {
                 }
                 outcome => outcome?.0,
             };
+            // [mcp:result-type-unknown] [mcp:result-type-absent]
             match result.get("resultType").and_then(Value::as_str) {
                 None | Some("complete") => return Ok(result),
                 Some("input_required") if self.era() == Era::Modern => {}
@@ -75,6 +77,7 @@ impl Client {
     }
 
     /// Answers what a round asks; the request is then the one of the next round.
+    // [mcp:mrtr-answer] [mcp:mrtr-echo] [mcp:mrtr-only-retry]
     async fn next_round(&self, asked: &mut Value, result: &Value) -> Result<(), ClientError> {
         let mut answers = Map::new();
         for (key, question) in result["inputRequests"].as_object().into_iter().flatten() {
@@ -111,6 +114,7 @@ impl Client {
     }
 
     /// Opens a new session, unless another request has done so since `gone` was used.
+    // [mcp:http-session-again]
     async fn renew(&self, gone: Option<HeaderValue>) -> Result<(), ClientError> {
         let _one = self.renewal.lock().await;
         if self.session() == gone {
@@ -131,6 +135,7 @@ impl Client {
     }
 
     /// Adds to params what the era wants in each request.
+    // [mcp:meta-send] [mcp:elicit-declared] [mcp:sampling-declared] [mcp:roots-declared]
     pub(super) fn stamp(&self, id: u64, method: &str, params: &Value) -> Value {
         let mut params = params.clone();
         let options = &self.peer.options;
@@ -162,6 +167,7 @@ impl Client {
         let mut cancel = Cancel {
             client: self,
             id,
+            // [mcp:cancel-initialize] [mcp:cancel-known]
             armed: method != "initialize",
         };
         let outcome = tokio::select! {
@@ -195,6 +201,7 @@ impl Client {
     }
 
     /// Says that nobody waits for the request `id`. Over HTTP the modern era says so by closing.
+    // [mcp:cancel-stdio]
     pub(super) fn cancellation(&self, id: u64) -> impl Future<Output = ()> + Send + 'static {
         let params = json!({"requestId": id, "reason": "nobody waits any more"});
         let body = write(None, "notifications/cancelled", &params);
@@ -222,9 +229,10 @@ impl Client {
                 Transport::Stdio(stdio) => stdio.write(body).await,
             }
         };
-        let within = Duration::from_millis(self.peer.options.limits.request_ms);
-        timeout(within, told)
-            .await
-            .unwrap_or_else(|_| Err(ClientError::late(method, "request_ms")))
+        let life = Notify::new();
+        tokio::select! {
+            outcome = told => outcome,
+            limit = self.peer.silence(&life) => Err(ClientError::late(method, limit)),
+        }
     }
 }

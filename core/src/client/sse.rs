@@ -30,7 +30,7 @@ impl Events {
     /// Data of the next event that has some; `None` at the end, however it came about.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
         loop {
-            while let Some(event) = self.parser.next()? {
+            while let Some(event) = self.parser.next_event()? {
                 self.last_id = event.id.or(self.last_id.take());
                 self.retry = event.retry.or(self.retry);
                 if !event.data.is_empty() {
@@ -47,16 +47,21 @@ impl Events {
     }
 }
 
-/// One event.
-#[derive(Debug, Default, PartialEq)]
-struct Event {
-    data: Vec<u8>,
-    id: Option<String>,
-    retry: Option<Duration>,
+/// One event; its name is not kept, since the protocol has only one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// What its `data` lines say, joined by LF.
+    pub data: Vec<u8>,
+    /// Its `id`, for `Last-Event-ID`.
+    pub id: Option<String>,
+    /// When the server wants to be come back to.
+    pub retry: Option<Duration>,
 }
 
-/// Cuts bytes into lines and lines into events.
-struct Parser {
+/// Cuts bytes into lines and lines into events (HTML, 9.2.6), however they arrive.
+#[derive(Debug)]
+pub struct Parser {
     bytes: Vec<u8>,
     /// Where the next line begins.
     at: usize,
@@ -70,7 +75,8 @@ struct Parser {
 }
 
 impl Parser {
-    fn new(bytes_max: usize) -> Self {
+    /// A parser of a stream whose lines and events hold at most `bytes_max` bytes.
+    pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes: Vec::new(),
             at: 0,
@@ -82,14 +88,19 @@ impl Parser {
         }
     }
 
-    fn push(&mut self, bytes: &[u8]) {
+    /// Takes what has arrived.
+    pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.at);
         self.searched -= self.at;
         self.at = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
-    fn next(&mut self) -> Result<Option<Event>, ClientError> {
+    /// The next event that is whole, or `None` until more has arrived.
+    ///
+    /// # Errors
+    /// [`ClientError::TooMuch`] for a line or an event beyond the bound.
+    pub fn next_event(&mut self) -> Result<Option<Event>, ClientError> {
         while let Some(line) = self.line()? {
             if line.is_empty() {
                 return Ok(Some(std::mem::take(&mut self.event)));
@@ -160,7 +171,7 @@ mod tests {
         let mut found = Vec::new();
         for piece in pieces {
             parser.push(piece.as_bytes());
-            while let Some(event) = parser.next().unwrap() {
+            while let Some(event) = parser.next_event().unwrap() {
                 let data = String::from_utf8(event.data).unwrap();
                 found.push((data, event.id, event.retry));
             }
@@ -193,7 +204,10 @@ mod tests {
         for text in ["x".repeat(65), "data: aaaaaaaaa\n".repeat(9)] {
             let mut parser = Parser::new(64);
             parser.push(text.as_bytes());
-            assert_eq!(parser.next(), Err(ClientError::TooMuch("message_bytes")));
+            assert_eq!(
+                parser.next_event(),
+                Err(ClientError::TooMuch("message_bytes"))
+            );
         }
     }
 }

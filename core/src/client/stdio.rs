@@ -48,6 +48,7 @@ impl Stdio {
         Ok((stdio, reader))
     }
 
+    // [mcp:stdio-lines] [mcp:stdio-client-clean]
     pub(crate) async fn write(&self, mut message: Vec<u8>) -> Result<(), ClientError> {
         message.push(b'\n');
         let mut input = self.input.lock().await;

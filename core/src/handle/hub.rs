@@ -27,6 +27,8 @@ pub(crate) enum Parcel {
     Reply(Option<Owner>, Reply),
     /// An event of a session.
     Event(Event),
+    /// A message of a client, for a stream of 2024-11-05.
+    Message(Vec<u8>),
     /// The call is to end.
     Cancel,
     /// Nothing more will come.
@@ -40,6 +42,7 @@ impl Parcel {
             Self::Event(event) => event.id.len() + event.data.len(),
             Self::Reply(_, Reply::Result(text)) => text.len(),
             Self::Reply(_, Reply::Error { message, .. }) => message.len(),
+            Self::Message(text) => text.len(),
             Self::Cancel | Self::End => 0,
         }
     }

@@ -55,6 +55,7 @@ impl IdCodec {
     }
 
     /// The id of the actor at `route` that knows `secret`.
+    // [mcp:http-session-id]
     pub(crate) fn encode(&self, route: Route, secret: Secret) -> String {
         let mut block = [0; 16];
         block[0..2].copy_from_slice(&route.shard.to_le_bytes());
@@ -107,6 +108,7 @@ mod tests {
 
     #[test]
     fn ids_lead_back_to_their_route_and_nowhere_else() {
+        // [mcp:http-session-id]
         let codec = IdCodec::fresh().unwrap();
         let secret = Secret::fresh().unwrap();
         let id = codec.encode(ROUTE, secret);

@@ -119,7 +119,7 @@ impl Feed for SessionFeed {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Parcel::Event(event)) => return Poll::Ready(Some(event)),
                 Poll::Ready(Parcel::End) => return Poll::Ready(None),
-                Poll::Ready(Parcel::Reply(..) | Parcel::Cancel) => {}
+                Poll::Ready(Parcel::Reply(..) | Parcel::Message(_) | Parcel::Cancel) => {}
             }
         }
     }

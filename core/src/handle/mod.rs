@@ -8,7 +8,7 @@ mod streams;
 mod task;
 mod tell;
 
-pub(crate) use hub::{Hub, Hubs};
+pub(crate) use hub::{Hub, Hubs, Parcel, Slot};
 pub(crate) use id::IdCodec;
 pub(crate) use session::ShardSessions;
 pub(crate) use task::ShardTasks;

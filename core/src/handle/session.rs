@@ -14,10 +14,11 @@ use ninefold_runtime::{
 };
 use serde_json::json;
 
-use super::hub::{Hub, Parcel, Posted, SlotRef};
+use super::hub::{Hub, Parcel, Posted, Slot, SlotRef};
 use super::id::{IdCodec, Route, Secret};
 use super::link::{Link, SessionFeed};
 use super::streams::Streams;
+use super::tell::tell;
 use crate::auth::Owner;
 use crate::changes::{List, News};
 use crate::limits::{HANDLE_ANSWER_MS, Limits, SESSION_MESSAGE_BYTES, SESSION_MESSAGES};
@@ -203,6 +204,7 @@ impl Drop for Seat {
 }
 
 impl Session {
+    // [mcp:cancel-races]
     fn change(&mut self, change: Change) -> Result<(), SessionError> {
         match change {
             Change::Initialized => self.view.initialized = true,
@@ -400,6 +402,45 @@ impl ShardSessions {
             let session = Address::<Session>::from_parts(shard, index, generation);
             // A session without room for it is so busy that its client will look anyway.
             let _ = session.map(|session| session.cast(Heard(news.clone())));
+        }
+    }
+
+    /// Ends the session `id`, without waiting for it.
+    pub(crate) fn forget(&self, id: &str) {
+        if let Ok((session, secret)) = self.find(id) {
+            let want = Want::Close;
+            tell(session, Ask { secret, want });
+        }
+    }
+
+    /// Opens a place where the messages of one client are taken, and the id that leads there;
+    /// `None` when the shard has no room for it.
+    pub(crate) fn open_mailbox(&self) -> Option<(String, Slot)> {
+        let slot = self.hub.slot()?;
+        let SlotRef { route, secret } = slot.at();
+        Some((self.codec.encode(route, secret), slot))
+    }
+
+    /// Passes `message` on to the place that `id` leads to. Nobody is told when it is found out on
+    /// another shard that there is none: its stream has ended then.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`] when there is none, [`SessionError::Unavailable`] when there was no
+    /// room on the way.
+    pub(crate) fn deliver(&self, id: &str, message: Vec<u8>) -> Result<(), SessionError> {
+        let (route, secret) = self.codec.decode(id).ok_or(SessionError::Unknown)?;
+        let to = SlotRef { route, secret };
+        match self.hub.post(to, Parcel::Message(message)) {
+            Posted::Sent => Ok(()),
+            Posted::Nowhere => Err(SessionError::Unknown),
+            Posted::NoRoom => Err(SessionError::Unavailable),
+        }
+    }
+
+    /// Nobody will answer the request `request` of this node.
+    pub(crate) fn give_up(&self, request: &str) {
+        if let Some((route, secret)) = self.codec.decode(request) {
+            self.hub.tell(SlotRef { route, secret }, Parcel::End);
         }
     }
 

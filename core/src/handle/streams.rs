@@ -47,6 +47,7 @@ impl Streams {
     }
 
     /// Keeps an event, and passes it on if the client has come back for its stream.
+    // [mcp:http-one-stream]
     pub(super) fn record(&mut self, hub: &Hub, stream: &str, event: Event, last: bool) {
         let reader = self.resumed.iter().find(|(name, _)| **name == *stream);
         if let Some(&(_, slot)) = reader
@@ -104,6 +105,7 @@ impl Streams {
         }
     }
 
+    // [mcp:http-event-id]
     fn keep(&mut self, stream: &str, event: Event, last: bool) {
         let Some((_, number)) = place(&event.id) else {
             return;
@@ -128,6 +130,7 @@ impl Streams {
 
     /// Lets `slot` read on after the event `after`, or read the stream that belongs to no request.
     /// A client that comes back for that one takes it from a connection that it has given up.
+    // [mcp:http-replay] [mcp:http-get-responses]
     pub(super) fn attach(
         &mut self,
         hub: &Hub,

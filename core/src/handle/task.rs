@@ -221,6 +221,7 @@ impl ShardTasks {
 }
 
 impl Tasks for ShardTasks {
+    // [mcp:state-by-handle]
     fn begin(&self, job: Job) -> Result<String, Job> {
         let Taken { tasks, bytes } = &*self.taken;
         let room = tasks.get() < self.tasks_max && bytes.get() < self.bytes_max;

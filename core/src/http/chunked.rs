@@ -4,6 +4,7 @@
 //! raw body began. Every line must end in CRLF and hold only visible characters.
 
 use super::HttpError;
+use super::head::is_token_byte;
 use crate::limits::{CHUNK_LINE_BYTES, CHUNK_OVERHEAD_BYTES, TRAILER_BYTES};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,9 @@ impl Chunked {
                     if len == 0 {
                         return Ok(Some((self.written, self.read)));
                     }
+                    if !is_field(line) {
+                        return Err(HttpError::Chunk("wanted a trailer field or a blank line"));
+                    }
                     Phase::Trailer((seen + len + 2).min(TRAILER_BYTES))
                 }
             };
@@ -122,14 +126,33 @@ fn chunk_size(line: &[u8]) -> Result<usize, HttpError> {
         .take_while(|byte| byte.is_ascii_hexdigit())
         .count();
     let (digits, extension) = line.split_at(digits);
-    let extension = extension.trim_ascii_start();
-    if !(1..=15).contains(&digits.len()) || !matches!(extension.first(), None | Some(b';')) {
+    if !(1..=15).contains(&digits.len()) {
         return Err(HttpError::Chunk("wanted a size in hex digits"));
+    }
+    if !extension.is_empty() && !is_extension(extension) {
+        return Err(HttpError::Chunk(
+            "wanted CRLF or an extension after the size of a chunk",
+        ));
     }
     let size = std::str::from_utf8(digits)
         .ok()
         .and_then(|it| usize::from_str_radix(it, 16).ok());
     size.ok_or(HttpError::Chunk("wanted a size in hex digits"))
+}
+
+/// Whether `bytes` begin as an extension does: white space, a semicolon, a name (RFC 9112, 7.1.1).
+/// The rest means nothing to us, and its line ends where every reader sees it end.
+fn is_extension(bytes: &[u8]) -> bool {
+    let named = bytes.trim_ascii_start().strip_prefix(b";");
+    let name = named.map(<[u8]>::trim_ascii_start).unwrap_or_default();
+    name.first().copied().is_some_and(is_token_byte)
+}
+
+/// Whether `line` is a field: a name, then the colon at once. A line that folds is none, nor is the
+/// next request where trailers should end.
+fn is_field(line: &[u8]) -> bool {
+    let colon = memchr::memchr(b':', line).unwrap_or(0);
+    colon > 0 && line[..colon].iter().copied().all(is_token_byte)
 }
 
 #[cfg(test)]
@@ -175,6 +198,12 @@ mod tests {
             b"5 5\r\nhello\r\n",
             b"fffffffffffffffff\r\n",
             b"5;a\rb\r\nhello\r\n",
+            b"5 \r\nhello\r\n",
+            b"5;\r\nhello\r\n",
+            b"5;=b\r\nhello\r\n",
+            b"0\r\n X: y\r\n",
+            b"0\r\nX : y\r\n",
+            b"0\r\nGET / HTTP/1.1\r\n",
             b"0\r\nX: y\n\r\n",
         ] {
             let verdict = whole(raw);

@@ -25,6 +25,9 @@ pub enum HttpError {
     /// HTTP/1.1 without Host.
     #[error("missing Host header field: HTTP/1.1 requires it")]
     NoHost,
+    /// Host is not `host[:port]`.
+    #[error("invalid Host: wanted host[:port]")]
+    Host,
     /// Content-Length is not a plain decimal number.
     #[error("invalid Content-Length: wanted decimal digits")]
     ContentLength,
@@ -58,6 +61,7 @@ impl HttpError {
             Self::Head(_)
             | Self::Duplicate(_)
             | Self::NoHost
+            | Self::Host
             | Self::ContentLength
             | Self::Framing
             | Self::Chunk(_) => 400,

@@ -259,7 +259,13 @@ impl Fields {
         let index = &mut self.index;
         // The length is the cheapest discriminator: most fields fail it at once.
         match header.name.len() {
-            4 if is("host") => once(&mut index.host, value, head, "Host")?,
+            4 if is("host") => {
+                // RFC 9112, 3.2: whom a request is for has one reading too.
+                if !is_authority(value) {
+                    return Err(HttpError::Host);
+                }
+                once(&mut index.host, value, head, "Host")?;
+            }
             6 if is("origin") => once(&mut index.origin, value, head, "Origin")?,
             6 if is("accept") => accept(&mut index.accept, value),
             6 if is("expect") => {
@@ -354,7 +360,7 @@ impl Fields {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http://"))
             .map(|(_, rest)| rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())));
         let local = match absolute {
-            Some((authority, _)) if authority.is_empty() || authority.contains('@') => {
+            Some((authority, _)) if authority.is_empty() || !is_authority(authority.as_bytes()) => {
                 return Err(HttpError::Head("authority of the request target"));
             }
             Some((authority, local)) => {
@@ -375,6 +381,38 @@ fn once(slot: &mut Span, value: &[u8], head: &[u8], name: &'static str) -> Resul
     }
     *slot = Span::of(value, head);
     Ok(())
+}
+
+/// Whether `byte` may be part of a field name or another token (RFC 9110, 5.6.2).
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether `text` is `host[:port]`, or nothing (RFC 3986, 3.2.2), without the user that a URI may
+/// name before it. A comma is let through by that grammar, but two hosts are not one.
+fn is_authority(text: &[u8]) -> bool {
+    let (host, port) = match text {
+        [b'[', rest @ ..] => match memchr::memchr(b']', rest) {
+            Some(end) if rest[..end].iter().all(|&it| is_address_byte(it)) => {
+                rest.split_at(end + 1)
+            }
+            _ => return false,
+        },
+        _ => text.split_at(memchr::memchr(b':', text).unwrap_or(text.len())),
+    };
+    let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+    let literal = text.first() == Some(&b'[');
+    let port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    port && (literal || host.iter().all(named))
+}
+
+/// Whether `byte` may be part of an address in brackets.
+fn is_address_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b":.-_~".contains(&byte)
 }
 
 /// Elements of a comma-separated field value, trimmed.

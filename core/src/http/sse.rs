@@ -28,6 +28,14 @@ impl Sse {
         Self { chunked }
     }
 
+    /// Writes an event called `name` that carries `data`, one line.
+    pub(crate) fn named_event(&self, out: &mut Vec<u8>, name: &str, data: &[u8]) {
+        let mut event = format!("event: {name}\ndata: ").into_bytes();
+        event.extend_from_slice(data);
+        event.extend_from_slice(b"\n\n");
+        self.chunk(out, &event);
+    }
+
     /// Writes an event that carries `data`, and its `id` if it can be come back to.
     pub(crate) fn event(&self, out: &mut Vec<u8>, id: Option<&str>, data: &[u8]) {
         let mut event = Vec::with_capacity(data.len() + 48);

@@ -79,6 +79,7 @@ pub(super) struct Named<'a> {
 impl<'a> Named<'a> {
     pub(super) fn of(params: Value<'a>) -> Result<Self, RpcError> {
         let [name, arguments, responses, state] = params
+            // [mcp:tasks-ignored]
             .pick(["name", "arguments", "inputResponses", "requestState"])
             .map_err(|key| RpcError::invalid_params(format!("Invalid params: duplicate {key}")))?;
         let Some(Value::Str(name)) = name else {

@@ -30,6 +30,7 @@ pub(crate) fn complete(
             ));
         }
     };
+    // [mcp:completions-input]
     let of = of.ok_or(refuse("Invalid params: ref must have a name or a uri"))?;
     let (Some(argument), Some(value)) = (text("argument", "name"), text("argument", "value"))
     else {

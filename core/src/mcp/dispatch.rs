@@ -49,6 +49,7 @@ pub(crate) enum Flow {
 }
 
 /// Answers a request of a method that both eras have.
+// [mcp:mrtr-methods]
 pub(crate) fn answer(
     service: &Service,
     asker: &Asker<'_>,

@@ -13,6 +13,7 @@ const SUFFIX: &[u8] = b"?=";
 
 /// What HTTP carries beside a modern message; absent on transports without headers.
 #[derive(Clone, Copy)]
+// [mcp:http-header-case]
 pub(crate) struct Mirror<'a> {
     pub(crate) version: Option<&'a [u8]>,
     pub(crate) method: Option<&'a [u8]>,
@@ -23,6 +24,7 @@ pub(crate) struct Mirror<'a> {
 
 impl Mirror<'_> {
     /// Compares `MCP-Protocol-Version` with the version that `_meta` names.
+    // [mcp:http-version-header]
     pub(crate) fn check_version(&self, body: &str) -> Result<(), RpcError> {
         match self.version {
             Some(version) if version == body.as_bytes() => Ok(()),
@@ -33,6 +35,7 @@ impl Mirror<'_> {
     }
 
     /// Compares `Mcp-Method`.
+    // [mcp:http-mirrors]
     pub(crate) fn check_method(&self, body: &str) -> Result<(), RpcError> {
         match self.method {
             Some(method) if method == body.as_bytes() => Ok(()),
@@ -43,6 +46,7 @@ impl Mirror<'_> {
 
     /// Compares each `Mcp-Param-*` that a tool asks for with the argument that it mirrors. An
     /// argument that is absent or null is mirrored by no header.
+    // [mcp:http-param-match]
     pub(crate) fn check_params(
         &self,
         mirrored: &[Mirrored],
@@ -107,6 +111,7 @@ pub(crate) struct Mirrored {
 
 /// The arguments that `schema` wants mirrored (`x-mcp-header`); the error says what is wrong with
 /// such a wish. Only properties of properties can be found, whatever else a schema may hold.
+// [mcp:http-param-schema]
 pub(crate) fn mirrored(schema: &str) -> Result<Vec<Mirrored>, &'static str> {
     const KEY: &str = "x-mcp-header";
     if !schema.contains(KEY) {
@@ -159,6 +164,7 @@ pub(crate) fn mismatch(what: &'static str) -> RpcError {
 }
 
 /// The text of a header value: literal, or base64 inside the sentinel.
+// [mcp:http-base64] [mcp:http-param-chars]
 fn decode(value: &[u8]) -> Result<Cow<'_, [u8]>, RpcError> {
     let encoded = value
         .strip_prefix(PREFIX)
@@ -174,6 +180,7 @@ fn decode(value: &[u8]) -> Result<Cow<'_, [u8]>, RpcError> {
 }
 
 /// The header value that says `text`: literal where that is possible.
+// [mcp:http-encode]
 pub(crate) fn encode(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let edge = |at: Option<&u8>| matches!(at, Some(b' ' | b'\t'));
@@ -204,6 +211,7 @@ mod tests {
 
     #[test]
     fn names_are_literal_or_base64() {
+        // [mcp:http-base64]
         assert!(check("echo", "echo"));
         assert!(check("", ""));
         assert!(check("=?base64?SGVsbG8=?=", "Hello"));
@@ -290,6 +298,7 @@ mod tests {
 
     #[test]
     fn wishes_that_cannot_be_met_are_named() {
+        // [mcp:http-param-schema]
         for (schema, good) in [
             (r#"{"properties":{"a":{"type":"string"}}}"#, true),
             (

@@ -27,6 +27,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Takes from `news` what this stream asked for.
+    // [mcp:listen-asked]
     pub(crate) fn hear(&self, news: &News) {
         let lists = news.lists & self.lists;
         let mut updated = self.updated.borrow_mut();
@@ -125,6 +126,7 @@ pub(crate) fn listen(
 
 impl Listening {
     /// The next message, if there is one; otherwise remembers who is to be woken.
+    // [mcp:listen-ack]
     pub(crate) fn next(&mut self, cx: &mut Context<'_>) -> Option<String> {
         if !self.acknowledged {
             self.acknowledged = true;
@@ -149,9 +151,15 @@ impl Listening {
         None
     }
 
+    // [mcp:subscription-id]
     fn notification(&self, method: &str, mut params: Json) -> String {
         params["_meta"] = json!({META_SUBSCRIPTION: self.id});
         json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
+    }
+
+    /// The id of the request, as JSON.
+    pub(crate) fn id(&self) -> String {
+        self.id.to_string()
     }
 
     /// The answer, when it is the server that ends the stream.

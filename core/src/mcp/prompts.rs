@@ -24,6 +24,7 @@ pub(crate) fn get(
         round,
     } = Named::of(params)?;
     let edition = service.edition();
+    // [mcp:prompts-input]
     let Some(prompt) = edition.catalog.prompt(name) else {
         return Err(unknown("prompt", name));
     };

@@ -23,6 +23,7 @@ pub(crate) fn read(
     let [uri, responses, state] = params
         .pick(["uri", "inputResponses", "requestState"])
         .map_err(|key| RpcError::invalid_params(format!("Invalid params: duplicate {key}")))?;
+    // [mcp:resources-uri]
     let Some(Value::Str(uri)) = uri else {
         return Err(RpcError::invalid_params(
             "Invalid params: uri must be a string",

@@ -72,6 +72,7 @@ impl Secrets {
 
     /// The answers that the state `text` of the call `digest` carries, unless it was changed, is
     /// of another call or of an earlier process, or has expired.
+    // [mcp:mrtr-hostile]
     pub(crate) fn open(
         &self,
         digest: &Digest,
@@ -176,6 +177,7 @@ mod tests {
 
     #[test]
     fn a_state_is_good_for_its_call_and_its_time() {
+        // [mcp:mrtr-hostile]
         let (secrets, limits) = (Secrets::fresh().unwrap(), Limits::default());
         let params = [("a", Value::Int(1)), ("b", Value::Null)];
         let swapped = [

@@ -36,6 +36,7 @@ impl Stamp {
     }
 
     /// Closes a result object that clients may cache for long, whoever they are.
+    // [mcp:cache-hints] [mcp:cache-pages]
     pub(crate) fn close_cacheable(&self, era: Era, out: &mut Vec<u8>) {
         if era == Era::Modern {
             let caching = [r#","ttlMs":"#, LIST_TTL_MS, r#","cacheScope":"public""#].concat();
@@ -75,6 +76,7 @@ impl Stamp {
         format!(r#"{{{COMPLETE},"_meta":{{"{META_SUBSCRIPTION}":{id},"{META_SERVER}":{info}}}}}"#)
     }
 
+    // [mcp:result-type]
     fn close_as(&self, era: Era, result_type: &str, out: &mut Vec<u8>) {
         if era == Era::Modern {
             out.extend_from_slice(br#","resultType":""#);

@@ -38,6 +38,7 @@ pub(crate) fn hello(params: Value<'_>, owner: Option<Owner>) -> Result<SessionFa
 }
 
 /// Writes the answer to `initialize`.
+// [mcp:init-answer]
 pub(crate) fn welcome(service: &Service, id: Id<'_>, version: Version, out: &mut Vec<u8>) {
     write::open_result(out, id);
     out.extend_from_slice(br#"{"protocolVersion":"#);
@@ -74,6 +75,7 @@ pub(crate) fn answer(
 }
 
 /// Writes an answer that says nothing but yes.
+// [mcp:ping]
 pub(crate) fn agree(id: Id<'_>, out: &mut Vec<u8>) {
     write::open_result(out, id);
     out.extend_from_slice(b"{}}");

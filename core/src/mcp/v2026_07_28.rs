@@ -28,6 +28,7 @@ pub(crate) fn answer<'a>(
 ) -> Result<Flow, RpcError> {
     let capabilities = admit(request, mirror)?;
     match request.method {
+        // [mcp:discover]
         "server/discover" => {
             write::open_result(out, id);
             out.extend_from_slice(service.server().discovery());
@@ -96,6 +97,7 @@ fn ask_task(
 }
 
 /// Checks one notification; every method is accepted, none has an effect here.
+// [mcp:rpc-note-silent] [mcp:http-accepted]
 pub(crate) fn accept(notification: Params<'_>, mirror: Option<Mirror<'_>>) -> Result<(), RpcError> {
     let named = notification
         .meta
@@ -115,6 +117,7 @@ pub(crate) fn accept(notification: Params<'_>, mirror: Option<Mirror<'_>>) -> Re
 }
 
 /// The capabilities of the client, once everything that every request must hold is there.
+// [mcp:stateless] [mcp:meta-check]
 fn admit<'a>(request: Params<'a>, mirror: Option<Mirror<'_>>) -> Result<Value<'a>, RpcError> {
     if mirror.is_some_and(|mirror| mirror.version.is_none()) {
         return Err(mismatch("MCP-Protocol-Version is missing"));
@@ -132,6 +135,7 @@ fn admit<'a>(request: Params<'a>, mirror: Option<Mirror<'_>>) -> Result<Value<'a
 }
 
 /// The version and the capabilities that `_meta` names, once all that it must hold is there.
+// [mcp:meta-values]
 fn metadata(meta: Option<Value<'_>>) -> Result<(&str, Value<'_>), RpcError> {
     let refuse = |what: &'static str| {
         Err(RpcError::new(
@@ -158,6 +162,7 @@ fn metadata(meta: Option<Value<'_>>) -> Result<(&str, Value<'_>), RpcError> {
     }
 }
 
+// [mcp:version-unsupported]
 fn implemented(version: &str) -> Result<(), RpcError> {
     if Version::find(MODERN, version.as_bytes()).is_some() {
         return Ok(());

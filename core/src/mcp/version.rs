@@ -57,6 +57,7 @@ impl Version {
     }
 
     /// The legacy version that answers `requested`: that one, or else the latest.
+    // [mcp:init-version]
     pub fn negotiate(requested: &str) -> Self {
         Self::find(LEGACY, requested.as_bytes()).unwrap_or(Self::V2025_11_25)
     }
@@ -73,6 +74,7 @@ impl Version {
 impl Era {
     /// The era of a message: modern if its `_meta` names a version, or if the header names
     /// anything but a legacy one.
+    // [mcp:http-version-bad]
     pub fn of(header: Option<&[u8]>, meta_names_version: bool) -> Self {
         let modern_header = header.is_some_and(|name| Version::find(LEGACY, name).is_none());
         if meta_names_version || modern_header {

@@ -97,6 +97,16 @@ impl Work {
         &self.talk
     }
 
+    /// The id of the request, as JSON.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Ends the call when `cancelled` resolves; for calls without a session, which knows by itself.
+    pub(crate) fn end_when(&mut self, cancelled: LocalBoxFuture<'static, ()>) {
+        self.cancelled = Some(cancelled);
+    }
+
     /// Goes on until it waits or is done.
     pub(crate) fn poll(&mut self, service: &Service, cx: &mut Context<'_>) -> Poll<Finished> {
         self.talk.note_sender(cx.waker());
@@ -236,6 +246,7 @@ impl Work {
     }
 
     /// The answer that asks the client to call again.
+    // [mcp:mrtr-shape] [mcp:cache-rounds]
     fn input_required(&self, service: &Service) -> Vec<u8> {
         let server = service.server();
         let limits = server.limits();

@@ -1,37 +1,46 @@
 //! Accepting: one task a shard, one task for each connection it accepts.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ninefold_runtime::net::{TcpListener, TcpStream};
-use ninefold_runtime::{clock, draining, sleep, spawn_local};
+use ninefold_runtime::{SpawnError, clock, is_draining, sleep, spawn_local};
+use pin_project_lite::pin_project;
 
 use super::ShardSeat;
 use super::conn::Connection;
+use super::lines::{Far, Lines};
 
 /// How often a failing accept is logged.
 const LOG_EVERY_NS: u64 = 1_000_000_000;
 /// How often the levels of a shard are published to the control plane.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
-/// Accepts on `listener` until the runtime drains; beyond the shard's limit a connection is closed
-/// at once.
-pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// HTTP.
+    Http,
+    /// A message a line.
+    Lines,
+}
+
+/// Starts what a shard does for all its connections.
+pub(crate) fn tend(seat: &Rc<ShardSeat>) -> Result<(), SpawnError> {
+    spawn_local(publish(seat.clone()))?;
+    spawn_local(listen(seat.clone()))
+}
+
+/// Accepts on `listener` until the runtime drains; beyond the limit of the shard or of its peer a
+/// connection is closed at once.
+pub(crate) async fn accept(mut listener: TcpListener, speech: Speech, seat: Rc<ShardSeat>) {
     let mut logged_ns = 0;
-    let publishing = spawn_local(publish(seat.clone()));
-    if publishing
-        .and_then(|()| spawn_local(listen(seat.clone())))
-        .is_err()
-    {
-        return;
-    }
-    seat.stats.listening.set(1);
     while let Some(accepted) = until_drain(listener.accept()).await {
         match accepted {
-            Ok(stream) => admit(stream, &seat),
+            Ok(stream) => admit(stream, speech, &seat),
             Err(error) => {
                 let now_ns = clock::monotonic_ns();
                 if now_ns - logged_ns > LOG_EVERY_NS {
@@ -48,8 +57,9 @@ pub(crate) async fn accept(mut listener: TcpListener, seat: Rc<ShardSeat>) {
     seat.stats.listening.set(0);
 }
 
-fn admit(stream: TcpStream, seat: &Rc<ShardSeat>) {
-    let limit = seat.service.server().limits().connections_per_shard;
+fn admit(stream: TcpStream, speech: Speech, seat: &Rc<ShardSeat>) {
+    let limits = seat.service.server().limits();
+    let limit = limits.connections_per_shard;
     if seat.open.get() >= limit {
         seat.stats.refused_connections.add(1);
         tracing::debug!(
@@ -58,8 +68,28 @@ fn admit(stream: TcpStream, seat: &Rc<ShardSeat>) {
         );
         return;
     }
-    let connection = Connection::new(stream, seat.clone());
-    if spawn_local(connection.serve()).is_err() {
+    let limit = limits.peer_connections_per_shard;
+    // Who has no address any more has gone, and is found to be gone by the first receive; a Unix
+    // socket has none.
+    let peer = stream.peer().map(|it| it.ip());
+    let Ok(place) = peer.map(|it| seat.peers.admit(it, limit)).transpose() else {
+        seat.stats.refused_peer_connections.add(1);
+        tracing::debug!(
+            limit,
+            ?peer,
+            "connection closed at accept: its peer holds its limit"
+        );
+        return;
+    };
+    let seat_of = seat.clone();
+    let started = match speech {
+        Speech::Http => spawn_local(Connection::new(stream, seat_of, place).serve()),
+        Speech::Lines => {
+            let lines = Lines::new(stream, seat_of, Far::Socket);
+            spawn_local(lines.holding(place).serve())
+        }
+    };
+    if started.is_err() {
         seat.stats.refused_connections.add(1);
     }
 }
@@ -80,15 +110,29 @@ async fn listen(seat: Rc<ShardSeat>) {
     }
 }
 
+pin_project! {
+    /// The future of [`until_drain`].
+    pub(super) struct UntilDrain<F> {
+        #[pin]
+        future: F,
+    }
+}
+
 /// The output of `future`, or `None` once the runtime drains.
-pub(super) async fn until_drain<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut drain = pin!(draining());
-    std::future::poll_fn(move |cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+pub(super) fn until_drain<F: Future>(future: F) -> UntilDrain<F> {
+    UntilDrain { future }
+}
+
+impl<F: Future> Future for UntilDrain<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(output) = self.project().future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        drain.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+        if is_draining() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
 }

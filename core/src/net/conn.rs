@@ -7,12 +7,16 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bumpalo::Bump;
 use ninefold_runtime::net::{RecvBuf, TcpStream, recycle_buffer, send_buffer};
 use ninefold_runtime::{clock, draining, is_draining, timeout, yield_now};
 
 use super::ShardSeat;
 use super::acceptor::until_drain;
 use super::inbox::Inbox;
+use super::pair;
+use super::peers::Place;
+use super::seat::OpenConnection;
 use crate::http::response::CONTINUE;
 use crate::http::{Awaiting, Frame, HttpError, Parser, Progress};
 use crate::limits::{
@@ -20,6 +24,17 @@ use crate::limits::{
     SEND_BATCH_BYTES, TURN_REQUESTS,
 };
 use crate::rest::{Ended, Rest};
+use crate::service::Outcome;
+
+/// What a connection does next.
+enum Next {
+    /// Wait for more bytes.
+    Receive(Awaiting),
+    /// Let others have their turn: more requests may be there.
+    Yield,
+    /// Send the rest of an answer that goes on, and close behind it if so asked.
+    Finish { rest: Box<Rest>, close: bool },
+}
 
 /// Why a connection ends.
 enum End {
@@ -61,23 +76,27 @@ pub(super) struct Connection {
     /// When the current head or body began to be waited for.
     since_ns: u64,
     awaited: Option<bool>,
+    /// Bytes that have come since then.
+    received: usize,
+    /// Requests answered.
+    served: usize,
     counted_bytes: usize,
+    _open: OpenConnection,
+    /// Among the connections of its peer.
+    _place: Option<Place>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.seat.open.set(self.seat.open.get() - 1);
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, 0);
     }
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>) -> Self {
-        seat.open.set(seat.open.get() + 1);
+    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>, place: Option<Place>) -> Self {
         Self {
             stream,
+            _open: seat.open_connection(),
             seat,
             parser: Parser::new(),
             inbox: Inbox::default(),
@@ -85,7 +104,10 @@ impl Connection {
             sending: false,
             since_ns: 0,
             awaited: None,
+            received: 0,
+            served: 0,
             counted_bytes: 0,
+            _place: place,
         }
     }
 
@@ -94,86 +116,104 @@ impl Connection {
     }
 
     /// Serves requests until the peer closes, breaks a rule or a deadline, or the node drains.
-    pub(super) async fn serve(mut self) {
-        let end = loop {
-            match self.answer_what_is_there().await {
-                Ok(awaiting) => match self.receive_more(awaiting).await {
-                    Ok(()) => {}
-                    Err(end) => break end,
-                },
-                Err(end) => break end,
+    pub(super) fn serve(mut self) -> impl Future<Output = ()> {
+        // A block keeps `self` where it came in; an async function would hold it twice.
+        async move {
+            if let End::LastWord = self.exchange().await
+                && self.send_out().await.is_ok()
+                && self.flush().await.is_ok()
+            {
+                self.stream.shutdown_write();
+                linger(&mut self.stream).await;
+            } else {
+                // Closing cuts off a send in flight, and an answer given is an answer owed.
+                let _ = self.flush().await;
             }
-        };
-        if let End::LastWord = end
-            && self.send_out().await.is_ok()
-            && self.flush().await.is_ok()
-        {
-            self.stream.shutdown_write();
-            self.linger().await;
-        } else {
-            // Closing cuts off a send in flight, and an answer given is an answer owed.
-            let _ = self.flush().await;
         }
     }
 
-    /// Answers every complete request in the inbox; says what the next one still lacks.
-    async fn answer_what_is_there(&mut self) -> Result<Awaiting, End> {
-        let mut answered = 0;
+    /// Receives and answers by turns.
+    async fn exchange(&mut self) -> End {
         loop {
             let seat = self.seat.clone();
-            let limits = seat.service.server().limits();
-            match self.parser.advance(self.inbox.bytes(), limits) {
-                Ok(Progress::Incomplete(awaiting)) => return Ok(awaiting),
-                Ok(Progress::Complete(frame)) => {
-                    self.answer(&frame).await?;
-                    answered += 1;
+            let arena = seat.arenas.take();
+            // What requests need until they are answered lives in their arena, so that the
+            // connection's own state stays small while it is idle.
+            let answering = bumpalo::boxed::Box::pin_in(self.answer_what_is_there(&arena), &arena);
+            let next = answering.await;
+            let emptying = clock::cycles();
+            seat.arenas.give(arena);
+            let took = clock::cycles().saturating_sub(emptying);
+            seat.stats.arena_reset.record(took);
+            let next = match next {
+                Ok(Next::Receive(awaiting)) => self.receive_more(awaiting).await,
+                Ok(Next::Yield) => {
+                    yield_now().await;
+                    Ok(())
                 }
+                // Few answers have a rest, and an idle connection must not hold room for it.
+                Ok(Next::Finish { rest, close }) => Box::pin(self.finish(*rest, close)).await,
+                Err(end) => Err(end),
+            };
+            if let Err(end) = next {
+                return end;
+            }
+        }
+    }
+
+    /// Answers complete requests in the inbox, one after the other, all in `arena`; says what comes
+    /// next.
+    async fn answer_what_is_there(&mut self, arena: &Bump) -> Result<Next, End> {
+        for _ in 0..TURN_REQUESTS {
+            let limits = self.seat.service.server().limits();
+            let frame = match self.parser.advance(self.inbox.bytes(), limits) {
+                Ok(Progress::Incomplete(awaiting)) => return Ok(Next::Receive(awaiting)),
+                Ok(Progress::Complete(frame)) => frame,
                 Err(error) => return Err(self.refuse(error)),
+            };
+            let Outcome { rest, close, .. } = self.answer(&frame, arena).await;
+            match rest {
+                Some(rest) => return Ok(Next::Finish { rest, close }),
+                None if close => return Err(End::LastWord),
+                None => {}
             }
             if self.out.len() > SEND_BATCH_BYTES {
                 self.send_out().await.map_err(|_| End::Closed)?;
             }
-            if answered % TURN_REQUESTS == 0 {
-                yield_now().await;
-            }
         }
+        Ok(Next::Yield)
     }
 
-    async fn answer(&mut self, frame: &Frame) -> Result<(), End> {
+    /// Answers one request, as far as that is done at once.
+    async fn answer(&mut self, frame: &Frame, arena: &Bump) -> Outcome {
         if self.out.capacity() == 0 {
             self.out = send_buffer();
         }
+        let (mut head, body) = frame.split(self.inbox.bytes());
         let seat = &*self.seat;
-        let arena = seat.arenas.take();
-        let (close, rest) = {
-            let (head, body) = frame.split(self.inbox.bytes());
-            let respond = seat
-                .service
-                .respond(&head, body, &arena, &seat.sessions, &mut self.out);
-            // The state of the request lives in its arena, so that the connection's own state
-            // stays small while it is idle.
-            let respond = bumpalo::boxed::Box::pin_in(respond, &arena);
-            let outcome = respond.await;
-            (outcome.close, outcome.rest)
+        self.served += 1;
+        head.keep_alive &= self.served < seat.service.server().limits().requests_per_connection;
+        let old = match seat.pairs {
+            true => pair::respond(&self.seat, &head, body, &mut self.out),
+            false => None,
         };
-        let emptying = clock::cycles();
-        seat.arenas.give(arena);
-        let took = clock::cycles().saturating_sub(emptying);
-        seat.stats.arena_reset.record(took);
+        let outcome = match old {
+            Some(outcome) => outcome,
+            None => {
+                let (sessions, out) = (&seat.sessions, &mut self.out);
+                let respond = seat.service.respond(&head, body, arena, sessions, out);
+                respond.await
+            }
+        };
         seat.stats.requests.add(1);
         self.awaited = None;
         self.inbox.consume(frame.consumed());
         self.count_gathered();
-        let close = match rest {
-            // Few answers have a rest, and an idle connection must not hold room for it.
-            Some(rest) => Box::pin(self.finish(*rest)).await? || close,
-            None => close,
-        };
-        if close { Err(End::LastWord) } else { Ok(()) }
+        outcome
     }
 
-    /// Sends the rest of an answer as it comes; true when the connection must end behind it.
-    async fn finish(&mut self, mut rest: Rest) -> Result<bool, End> {
+    /// Sends the rest of an answer as it comes; the connection ends behind it if `close` says so.
+    async fn finish(&mut self, mut rest: Rest, close: bool) -> Result<(), End> {
         let _under_way = self.seat.answer_under_way();
         self.settle();
         let (mut peer, mut drained) = (Peer::There, false);
@@ -194,11 +234,11 @@ impl Connection {
                     rest.keep_alive(&self.seat.service, &mut self.out);
                 }
                 Step::Ended(ended) => {
-                    let close = rest.ends_with_connection();
+                    let close = close || rest.ends_with_connection();
                     if ended == Ended::Early {
                         self.seat.go_on_alone(rest);
                     }
-                    return Ok(close);
+                    return if close { Err(End::LastWord) } else { Ok(()) };
                 }
                 Step::Received(Ok(Some(buffer))) => {
                     let taken = self.take_in(Ok(Some(buffer)));
@@ -327,10 +367,11 @@ impl Connection {
         if self.awaited != Some(body) {
             self.awaited = Some(body);
             self.since_ns = now_ns;
+            self.received = 0;
         }
         let limits = self.seat.service.server().limits();
         let allowed_ms = if body {
-            limits.body_deadline_ms
+            body_time_ms(limits, self.received)
         } else {
             limits.header_deadline_ms
         };
@@ -342,6 +383,7 @@ impl Connection {
         let Ok(Some(buffer)) = received else {
             return Err(End::Closed);
         };
+        self.received += buffer.len();
         self.inbox.push(buffer);
         self.count_gathered();
         if self.seat.gathered.get() > self.limits().inbox_bytes_per_shard
@@ -355,9 +397,7 @@ impl Connection {
 
     fn count_gathered(&mut self) {
         let now = self.inbox.gathered_bytes();
-        self.seat
-            .gathered
-            .set(self.seat.gathered.get() + now - self.counted_bytes);
+        self.seat.count_gathered(self.counted_bytes, now);
         self.counted_bytes = now;
     }
 
@@ -388,19 +428,52 @@ impl Connection {
             }
         }
     }
+}
 
-    /// Reads and drops what the peer still sends, within bounds.
-    async fn linger(&mut self) {
-        let mut left = LINGER_BYTES;
-        let drain = async {
-            while let Ok(Some(buffer)) = self.stream.receive().await {
-                left = left.saturating_sub(buffer.len());
-                if left == 0 {
-                    return;
-                }
+/// How long a body may take of which `received` bytes have come: each byte buys time, up to the
+/// deadline.
+fn body_time_ms(limits: &Limits, received: usize) -> u64 {
+    let bought = (received as u64)
+        .saturating_mul(1000)
+        .checked_div(limits.body_bytes_per_s as u64);
+    // Without a rate there is nothing to buy.
+    bought.map_or(limits.body_deadline_ms, |bought| {
+        let allowed = limits.body_grace_ms.saturating_add(bought);
+        allowed.min(limits.body_deadline_ms)
+    })
+}
+
+/// Reads and drops what the peer still sends, within bounds.
+pub(super) async fn linger(stream: &mut TcpStream) {
+    let mut left = LINGER_BYTES;
+    let drain = async {
+        while let Ok(Some(buffer)) = stream.receive().await {
+            left = left.saturating_sub(buffer.len());
+            if left == 0 {
+                return;
             }
+        }
+    };
+    // However it ends, the connection is over.
+    let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_buys_time_by_its_bytes_up_to_the_deadline() {
+        let mut limits = Limits {
+            body_grace_ms: 500,
+            body_bytes_per_s: 1000,
+            body_deadline_ms: 3000,
+            ..Limits::default()
         };
-        // However it ends, the connection is over.
-        let _ = timeout(Duration::from_millis(LINGER_MS), drain).await;
+        let times = [0, 1, 100, 2500, 2501, 25_000, usize::MAX];
+        let allowed = times.map(|received| body_time_ms(&limits, received));
+        assert_eq!(allowed, [500, 501, 600, 3000, 3000, 3000, 3000]);
+        limits.body_bytes_per_s = 0;
+        assert_eq!(body_time_ms(&limits, 0), 3000);
     }
 }

@@ -53,6 +53,12 @@ impl Inbox {
         }
     }
 
+    /// Ends the line that is not whole, because no more will come.
+    pub(super) fn end_line(&mut self) {
+        self.settle();
+        self.gathered.push(b'\n');
+    }
+
     /// Drops `n` bytes from the front, and every buffer once nothing is left.
     pub(super) fn consume(&mut self, n: usize) {
         self.start += n;

@@ -1,10 +1,15 @@
-//! The node's sockets: one acceptor a shard, one task a connection.
+//! The node's sockets: acceptors of each shard, one task a connection.
 
 mod acceptor;
 mod arena;
 mod conn;
 mod inbox;
+mod lines;
+mod pair;
+mod peers;
 mod seat;
 
-pub(crate) use acceptor::accept;
-pub(crate) use seat::{NetStats, ShardSeat};
+pub(crate) use acceptor::{Speech, accept, tend};
+pub(crate) use lines::{Far, Lines};
+pub(crate) use pair::Pair;
+pub(crate) use seat::{Counted as AnswerUnderWay, NetStats, ShardSeat};

@@ -9,6 +9,7 @@ use ninefold_runtime::stats::{Counter, Histogram};
 
 use super::acceptor::until_drain;
 use super::arena::Arenas;
+use super::peers::Peers;
 use crate::handle::ShardSessions;
 use crate::rest::Rest;
 use crate::service::Service;
@@ -22,6 +23,8 @@ pub(crate) struct NetStats {
     pub(crate) connections: Counter,
     /// Connections closed at accept because the shard held its limit.
     pub(crate) refused_connections: Counter,
+    /// Connections closed at accept because their peer held its limit.
+    pub(crate) refused_peer_connections: Counter,
     /// Requests answered.
     pub(crate) requests: Counter,
     /// Connections that never said a word within their deadline.
@@ -60,6 +63,12 @@ impl NetStats {
             false,
             "Connections closed at accept because the shard held its limit.",
             self.refused_connections.get(),
+        );
+        f(
+            "connections_refused_peer",
+            false,
+            "Connections closed at accept because their peer held its limit.",
+            self.refused_peer_connections.get(),
         );
         f("requests", false, "Requests answered.", self.requests.get());
         f(
@@ -111,6 +120,10 @@ pub(crate) struct ShardSeat {
     pub(crate) gathered: Cell<usize>,
     /// Connections open now.
     pub(crate) open: Cell<usize>,
+    /// The same by peer.
+    pub(super) peers: Rc<Peers>,
+    /// Whether the transport of 2024-11-05 is served.
+    pub(crate) pairs: bool,
     /// Answers that go on.
     answers: Rc<Cell<usize>>,
     /// Calls that go on without their client.
@@ -126,14 +139,33 @@ impl ShardSeat {
             stats,
             gathered: Cell::new(0),
             open: Cell::new(0),
+            peers: Rc::default(),
+            pairs: false,
             answers: Rc::default(),
             alone: Rc::default(),
         }
     }
 
+    /// Serves the transport of 2024-11-05 too, or does not.
+    pub(crate) fn with_pairs(mut self, pairs: bool) -> Self {
+        self.pairs = pairs;
+        self
+    }
+
     /// Counts an answer that goes on.
-    pub(super) fn answer_under_way(&self) -> Counted {
+    pub(crate) fn answer_under_way(&self) -> Counted {
         Counted::some(&self.answers, 1)
+    }
+
+    /// Counts a connection as open while it lives.
+    pub(super) fn open_connection(self: &Rc<Self>) -> OpenConnection {
+        self.open.set(self.open.get() + 1);
+        OpenConnection(self.clone())
+    }
+
+    /// A connection has gathered `now` bytes, and not `before` any more.
+    pub(super) fn count_gathered(&self, before: usize, now: usize) {
+        self.gathered.set(self.gathered.get() + now - before);
     }
 
     /// Lets the calls of `rest` go on without their client, which may come back for their stream;
@@ -176,8 +208,17 @@ impl ShardSeat {
     }
 }
 
+/// One of the shard's open connections.
+pub(super) struct OpenConnection(Rc<ShardSeat>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
 /// Counts something for as long as it lives, however it ends.
-pub(super) struct Counted {
+pub(crate) struct Counted {
     count: Rc<Cell<usize>>,
     by: usize,
 }

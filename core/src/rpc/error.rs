@@ -7,6 +7,7 @@ use crate::mcp::Era;
 /// Error codes on the wire, both eras.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
+// [mcp:codes-reserved]
 pub enum Code {
     /// Not JSON.
     ParseError = -32700,
@@ -108,6 +109,7 @@ impl RpcError {
     }
 
     /// A resource that does not exist, in the words of its era.
+    // [mcp:codes-old] [mcp:resources-missing]
     pub(crate) fn no_resource(era: Era, uri: &str) -> Self {
         let code = match era {
             Era::Legacy => Code::ResourceNotFound,
@@ -120,6 +122,7 @@ impl RpcError {
     }
 
     /// A method that does not exist, in the words of its era.
+    // [mcp:http-method-unknown]
     pub(crate) fn no_method(era: Era) -> Self {
         let status = match era {
             Era::Legacy => 200,

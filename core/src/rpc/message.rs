@@ -95,9 +95,11 @@ impl<'a> Message<'a> {
             Err(_) => return refuse(None, "Invalid request: duplicate member in the envelope"),
         };
         let id = raw_id.and_then(Id::read);
+        // [mcp:rpc-id-kind]
         if raw_id.is_some() && id.is_none() {
             return refuse(None, "Invalid request: id must be a string or an integer");
         }
+        // [mcp:rpc-form]
         if version != Some(Value::Str("2.0")) {
             return refuse(id, "Invalid request: jsonrpc must be \"2.0\"");
         }
@@ -128,6 +130,7 @@ impl<'a> Message<'a> {
             params,
             meta,
         };
+        // [mcp:rpc-note-no-id]
         Ok(id.map_or(Self::Notification(params), |id| Self::Request(id, params)))
     }
 }
@@ -160,6 +163,7 @@ mod tests {
 
     #[test]
     fn ids_of_all_kinds_are_echoed_exactly() {
+        // [mcp:rpc-id-kind]
         for id in [
             "0",
             "-7",
@@ -191,6 +195,7 @@ mod tests {
 
     #[test]
     fn messages_are_classified() {
+        // [mcp:rpc-note-no-id]
         assert_eq!(
             read(r#"{"method":"m","jsonrpc":"2.0"}"#),
             Ok("notification".into())
@@ -207,6 +212,7 @@ mod tests {
 
     #[test]
     fn wrong_shapes_are_refused_with_the_id_that_could_be_read() {
+        // [mcp:rpc-form]
         let known = Some("5".to_owned());
         for (text, id) in [
             ("3", None),

@@ -87,6 +87,7 @@ fn fill<'a>(
     arena: &'a Bump,
     depth: usize,
 ) -> Result<Value<'a>, NotJson> {
+    // [mcp:rpc-utf8]
     match simd_json::fill_tape(body, buffers, tape) {
         Ok(()) => Ok(Cursor {
             nodes: tape.0.iter(),
@@ -175,6 +176,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_json() {
+        // [mcp:rpc-utf8]
         for text in [
             "",
             " ",

@@ -77,6 +77,7 @@ pub fn value(out: &mut Vec<u8>, value: Value<'_>, sorted: bool) {
 
 /// Opens the answer to `request` up to and with `"result":`; the caller appends the result and
 /// one closing brace.
+// [mcp:rpc-id-echo] [mcp:rpc-result]
 pub fn open_result(out: &mut Vec<u8>, request: Id<'_>) {
     out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     id(out, request);
@@ -135,6 +136,7 @@ pub fn refusal_to(out: &mut Vec<u8>, request: Option<&str>, refusal: &RpcError) 
 }
 
 /// Appends `error` as the answer to `request`.
+// [mcp:rpc-error]
 pub fn refusal(out: &mut Vec<u8>, request: Option<Id<'_>>, refusal: &RpcError) {
     error(
         out,

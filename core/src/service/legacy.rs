@@ -197,7 +197,9 @@ impl Service {
             Ok(message) => message,
             Err(malformed) => return refused(malformed.id, malformed.error),
         };
-        if let Err(error) = self.check_id(message) {
+        if let Message::Request(id, _) = message
+            && let Err(error) = self.check_id(id)
+        {
             return refused(None, error);
         }
         self.count(exchange, message);
@@ -237,6 +239,7 @@ impl Service {
     }
 
     /// Opens the stream of a legacy session; the modern era has none.
+    // [mcp:http-get]
     pub(super) async fn get<'a, S: Sessions>(
         &self,
         exchange: &Exchange<'_, '_, S>,

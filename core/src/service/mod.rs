@@ -209,7 +209,7 @@ impl Service {
         }
     }
 
-    fn open_stream(&self) -> Result<OpenStream, RpcError> {
+    pub(crate) fn open_stream(&self) -> Result<OpenStream, RpcError> {
         let open = self.streams.get();
         if open >= self.server.limits().streams_per_shard {
             bump(&self.counters.refused_session_capacity);
@@ -321,6 +321,7 @@ impl Service {
     }
 
     /// Path and verb.
+    // [mcp:http-endpoint]
     fn route(&self, head: &Head<'_>) -> Result<Method, u16> {
         match head.method {
             _ if head.path != PATH => Err(404),
@@ -338,7 +339,8 @@ impl Service {
     }
 
     /// Host and Origin.
-    fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
+    // [mcp:http-origin]
+    pub(crate) fn guard(&self, head: &Head<'_>) -> Result<(), RpcError> {
         self.guard.check(head).map_err(|foreign| {
             bump(match foreign {
                 Foreign::Host => &self.counters.refused_host,
@@ -348,17 +350,42 @@ impl Service {
         })
     }
 
+    /// Content-Type.
+    pub(crate) fn check_content_type(&self, head: &Head<'_>) -> Result<(), RpcError> {
+        if head.content_type == ContentType::Json {
+            return Ok(());
+        }
+        bump(&self.counters.refused_content_type);
+        let wanted = "Unsupported media type: Content-Type must be application/json";
+        Err(RpcError::new(415, Code::InvalidRequest, wanted))
+    }
+
     /// Content-Type and Accept.
     fn media(&self, head: &Head<'_>) -> Result<(), RpcError> {
-        if head.content_type != ContentType::Json {
-            bump(&self.counters.refused_content_type);
-            let wanted = "Unsupported media type: Content-Type must be application/json";
-            return Err(RpcError::new(415, Code::InvalidRequest, wanted));
-        }
+        self.check_content_type(head)?;
         if !(head.accept.json && head.accept.event_stream) {
             bump(&self.counters.refused_accept);
             let wanted = "Not acceptable: Accept must list application/json and text/event-stream";
             return Err(RpcError::new(406, Code::InvalidRequest, wanted));
+        }
+        Ok(())
+    }
+
+    /// Reads one JSON document; what it needs beside `body` comes from `arena`.
+    pub(crate) fn parse<'a>(
+        &self,
+        body: &'a mut [u8],
+        arena: &'a Bump,
+    ) -> Result<Value<'a>, RpcError> {
+        let parsed = self.json.borrow_mut().parse(body, arena);
+        parsed.map_err(|error| RpcError::new(400, Code::ParseError, error.to_string()))
+    }
+
+    /// Refuses an id that is over its limit: it would be kept while its request is under way.
+    pub(crate) fn check_id(&self, id: Id<'_>) -> Result<(), RpcError> {
+        if id.bytes() > self.server.limits().id_bytes {
+            let wanted = "Invalid request: id is over the limit of bytes";
+            return Err(RpcError::invalid_request(wanted));
         }
         Ok(())
     }
@@ -374,12 +401,7 @@ impl Service {
         self.guard(head)?;
         self.admit(exchange).await?;
         self.media(head)?;
-        // No await in between: the borrow of the parser ends here.
-        let root = self
-            .json
-            .borrow_mut()
-            .parse(body, arena)
-            .map_err(|error| RpcError::new(400, Code::ParseError, error.to_string()))?;
+        let root = self.parse(body, arena)?;
         if let Value::Array(messages) = root {
             return self.batch(exchange, messages, out).await;
         }
@@ -388,7 +410,9 @@ impl Service {
             error: malformed.error,
             challenge: None,
         })?;
-        self.check_id(message)?;
+        if let Message::Request(id, _) = message {
+            self.check_id(id)?;
+        }
         let era = self.count(exchange, message);
         self.permit(exchange, &[message])?;
         match era {
@@ -398,16 +422,6 @@ impl Service {
     }
 
     /// The id of a request is kept while the request is under way.
-    fn check_id(&self, message: Message<'_>) -> Result<(), RpcError> {
-        match message {
-            Message::Request(id, _) if id.bytes() > self.server.limits().id_bytes => {
-                let wanted = "Invalid request: id is over the limit of bytes";
-                Err(RpcError::invalid_request(wanted))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Counts a message and says of which era it is.
     fn count<S>(&self, exchange: &Exchange<'_, '_, S>, message: Message<'_>) -> Era {
         let (kind, meta) = match message {
@@ -444,6 +458,7 @@ impl Service {
                 let flow = v2026_07_28::answer(self, id, request, mirror, identity, out);
                 let flow = flow.map_err(of(id))?;
                 match flow {
+                    // [mcp:http-answer-kind]
                     Flow::Done => {
                         body.finish(out);
                         return Ok(200);
@@ -487,7 +502,7 @@ impl Service {
     }
 
     /// Answers a request that asks a task.
-    async fn ask_task(
+    pub(crate) async fn ask_task(
         &self,
         id: Id<'_>,
         (task, owner): (&str, Option<Owner>),
@@ -522,8 +537,9 @@ impl Service {
         405
     }
 
-    fn session_error(&self, error: SessionError) -> RpcError {
+    pub(crate) fn session_error(&self, error: SessionError) -> RpcError {
         let (status, code) = match error {
+            // [mcp:http-session-gone]
             SessionError::Unknown => (404, Code::SessionNotFound),
             SessionError::Full | SessionError::Unavailable => {
                 bump(&self.counters.refused_session_capacity);
@@ -534,6 +550,16 @@ impl Service {
             SessionError::NoStreams => (405, Code::Transport),
         };
         RpcError::new(status, code, error.to_string())
+    }
+
+    /// Answers with `error` and counts it; returns its status.
+    pub(crate) fn refuse_with(
+        &self,
+        connection: Connection,
+        error: RpcError,
+        out: &mut Vec<u8>,
+    ) -> u16 {
+        self.refuse(connection, &error.into(), out)
     }
 
     /// Writes and counts a refusal; returns its status.

@@ -4,6 +4,7 @@
 //! the shard, or it is blocking work for the pool. [`Tool::start`] hides which.
 
 pub mod builtin;
+mod expansion;
 mod raw;
 mod registry;
 mod result;

@@ -6,12 +6,16 @@ use jsonschema::{PatternOptions, Validator};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::expansion::{SUBSCHEMAS_MAX, expansion};
 use super::{Call, Definition, IntoToolResult, ResultWriter, Started, Tool};
 use crate::server::BuildError;
 
 /// Mistakes that a refusal names, and characters of each.
 const MISTAKES_SHOWN: usize = 3;
 const MISTAKE_CHARS: usize = 200;
+/// Values in arguments whose mistakes are looked for. To name one the validator gathers them all,
+/// which for a million wrong values takes many times the memory of the arguments.
+const EXPLAINED_VALUES_MAX: usize = 256;
 
 /// A function of the JSON objects that a schema accepts.
 pub(crate) struct RawTool<F> {
@@ -30,6 +34,14 @@ impl<F> RawTool<F> {
         };
         let schema: Json = serde_json::from_str(definition.input_schema.get())
             .map_err(|error| refused(error.to_string()))?;
+        let subschemas = expansion(&schema);
+        if subschemas > SUBSCHEMAS_MAX {
+            return Err(refused(format!(
+                "{subschemas} subschemas when its references are followed, at most {SUBSCHEMAS_MAX}"
+            )));
+        }
+        // [mcp:schema-dialect] [mcp:schema-dialect-unknown] [mcp:schema-valid]
+        // [mcp:schema-no-fetch] [mcp:tools-schema]
         let validator = jsonschema::options()
             // An engine without backtracking: no input makes a pattern slow.
             .with_pattern_options(PatternOptions::regex())
@@ -42,7 +54,15 @@ impl<F> RawTool<F> {
         })
     }
 
+    // [mcp:tools-input]
     fn mistakes(&self, arguments: &Json) -> Option<String> {
+        if self.validator.is_valid(arguments) {
+            return None;
+        }
+        if !is_small(arguments, &mut 0) {
+            let why = "arguments do not fit the schema, and are too many to say which of them";
+            return Some(why.to_owned());
+        }
         let shown = self.validator.iter_errors(arguments).take(MISTAKES_SHOWN);
         let shown: Vec<_> = shown
             .map(|error| {
@@ -53,8 +73,20 @@ impl<F> RawTool<F> {
                 }
             })
             .collect();
-        (!shown.is_empty()).then(|| format!("arguments do not fit: {}", shown.join("; ")))
+        Some(format!("arguments do not fit: {}", shown.join("; ")))
     }
+}
+
+/// Whether `value`, with the values counted before it, is within [`EXPLAINED_VALUES_MAX`]. The
+/// recursion is bounded by the depth that the parser lets through.
+fn is_small(value: &Json, count: &mut usize) -> bool {
+    *count += 1;
+    *count <= EXPLAINED_VALUES_MAX
+        && match value {
+            Json::Array(elements) => elements.iter().all(|it| is_small(it, count)),
+            Json::Object(members) => members.values().all(|it| is_small(it, count)),
+            _ => true,
+        }
 }
 
 impl<F, R> Tool for RawTool<F>

@@ -181,6 +181,7 @@ fn what_is_no_answer_is_a_typed_error() {
 
 #[test]
 fn a_stream_that_ended_early_is_followed_where_it_left_off() {
+    // [mcp:http-get-accept]
     let server = serve(|asked| {
         let answer = |id: u64, result: serde_json::Value| {
             json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string()
@@ -210,13 +211,9 @@ fn a_stream_that_ended_early_is_followed_where_it_left_off() {
 
 #[test]
 fn rounds_and_pages_have_an_end() {
+    // [mcp:cursor-empty]
     let server = serve(|asked| {
-        let id = asked.split("\"id\":").nth(1).expect("an id");
-        let id: u64 = id
-            .split([',', '}'])
-            .next()
-            .and_then(|it| it.parse().ok())
-            .expect("an id");
+        let id = id_of(asked);
         let result = if asked.contains("server/discover") {
             json!({"resultType": "complete", "supportedVersions": ["2026-07-28"],
                 "capabilities": {}})
@@ -262,4 +259,70 @@ fn a_child_that_ends_or_says_nothing_is_told_apart() {
     let garbage = Target::Command(vec!["yes".to_owned(), "nonsense".to_owned()]);
     let error = fails(&garbage, options(EraChoice::Auto).limits(short()));
     assert!(matches!(error, ClientError::Garbage(_)), "{error:?}");
+}
+
+/// The id of a request, found in its text.
+fn id_of(asked: &str) -> u64 {
+    let after = asked.split("\"id\":").nth(1).expect("an id");
+    let id = after.split([',', '}']).next();
+    id.and_then(|it| it.parse().ok()).expect("a number")
+}
+
+#[test]
+fn the_type_of_a_result_is_looked_at() {
+    // [mcp:result-type-unknown] [mcp:result-type-absent]
+    let server = serve(|asked| {
+        let result = if asked.contains("server/discover") {
+            json!({"supportedVersions": ["2026-07-28"], "capabilities": {}})
+        } else if asked.contains("strange") {
+            json!({"resultType": "strange", "content": []})
+        } else {
+            json!({"content": []})
+        };
+        let answer = json!({"jsonrpc": "2.0", "id": id_of(asked), "result": result});
+        http("200 OK", JSON, &answer.to_string())
+    });
+    let client = Blocking::connect(&server, options(EraChoice::Auto));
+    client.expect("a conversation").run(async |client| {
+        let plain = client.call("plain", json!({})).await;
+        assert_eq!(plain, Ok(json!({"content": []})));
+        let strange = client.call("strange", json!({})).await;
+        assert_eq!(strange, Err(ClientError::ResultType("strange".to_owned())));
+    });
+}
+
+#[test]
+fn a_child_is_written_messages_line_by_line_and_nothing_else() {
+    // [mcp:stdio-lines] [mcp:stdio-client-clean] [mcp:stdio-fallback] [mcp:roots-declared]
+    // [mcp:cancel-stdio] [mcp:cancel-initialize]
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("heard");
+    let keep = format!("cat > '{}'", file.display());
+    let deaf = Target::Command(["sh", "-c", &keep].map(str::to_owned).to_vec());
+    let options = options(EraChoice::Auto).roots(&["file:///a"]);
+    let error = fails(&deaf, options.limits(short()));
+    assert!(error.is_late(), "{error:?}");
+    let heard = std::fs::read_to_string(&file).expect("what was written");
+    let messages: Vec<serde_json::Value> = heard
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a message a line"))
+        .collect();
+    let of = |method: &str| {
+        let mut found = messages.iter().filter(|it| it["method"] == method);
+        let only = found
+            .next()
+            .unwrap_or_else(|| panic!("no {method} in {heard}"));
+        assert!(found.next().is_none(), "{method} twice in {heard}");
+        only
+    };
+    // It fell back although there was no error at all, took back what it could, and no more.
+    let (discover, initialize) = (of("server/discover"), of("initialize"));
+    let cancelled = of("notifications/cancelled");
+    assert_eq!(cancelled["params"]["requestId"], discover["id"]);
+    assert_eq!(messages.len(), 3, "{heard}");
+    let meta = &discover["params"]["_meta"];
+    let declared = &meta["io.modelcontextprotocol/clientCapabilities"];
+    assert_eq!(declared, &json!({"roots": {}}));
+    assert_eq!(initialize["params"]["capabilities"], json!({"roots": {}}));
+    assert!(messages.iter().all(|it| it["jsonrpc"] == "2.0"));
 }

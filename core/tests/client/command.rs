@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::node::Local;
 
 /// Exit code, output, errors.
-fn ninefold(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn ninefold(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_ninefold"))
         .args(arguments)
         .output()

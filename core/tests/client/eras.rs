@@ -45,6 +45,9 @@ fn code(outcome: Result<Value, ClientError>) -> i64 {
 
 #[test]
 fn both_eras_list_call_read_prompt_and_complete() {
+    // [mcp:http-post] [mcp:http-accept] [mcp:rpc-id-unique] [mcp:cursor-opaque] [mcp:init-agreed]
+    // [mcp:http-send-mirrors] [mcp:http-send-version] [mcp:http-send-session] [mcp:tools-list]
+    // [mcp:resources-list] [mcp:prompts-list]
     // Pages are so small that every list has several.
     let node = Local::with(|limits| limits.page_entries = 2);
     for era in ERAS {
@@ -94,6 +97,7 @@ fn both_eras_list_call_read_prompt_and_complete() {
 
 #[test]
 fn the_era_is_found_and_can_be_forced() {
+    // [mcp:init-first] [mcp:init-version-offer] [mcp:init-done]
     let node = Local::start();
     for (choice, version) in [
         (EraChoice::Auto, Version::V2026_07_28),
@@ -108,6 +112,7 @@ fn the_era_is_found_and_can_be_forced() {
 
 #[test]
 fn progress_is_told_and_extends_the_time() {
+    // [mcp:progress-token]
     let node = Local::start();
     for era in ERAS {
         let told = Told::default();
@@ -153,6 +158,8 @@ fn the_whole_time_of_a_request_has_an_end_too() {
 
 #[test]
 fn questions_are_answered_in_both_eras() {
+    // [mcp:mrtr-answer] [mcp:mrtr-echo] [mcp:mrtr-only-retry] [mcp:mrtr-new-id] [mcp:meta-send]
+    // [mcp:elicit-declared] [mcp:sampling-declared] [mcp:elicit-no-mode]
     let node = Local::start();
     for era in ERAS {
         let mut content = Map::new();
@@ -215,6 +222,7 @@ fn changes_are_told_in_both_eras() {
 
 #[test]
 fn a_session_that_has_ended_is_opened_again_once() {
+    // [mcp:http-session-again]
     let node = Local::with(|limits| limits.session_idle_ms = 1000);
     let client = node.connect(options(EraChoice::Legacy));
     client.run(async |client| {
@@ -231,6 +239,7 @@ fn a_session_that_has_ended_is_opened_again_once() {
 
 #[test]
 fn a_call_that_nobody_waits_for_is_cancelled() {
+    // [mcp:cancel-known]
     let node = Local::start();
     for (n, era) in ERAS.into_iter().enumerate() {
         let client = node.connect(options(era));

@@ -9,6 +9,7 @@
     reason = "a failed expectation is how a test fails"
 )]
 
+mod auth;
 mod bad_servers;
 mod command;
 mod eras;

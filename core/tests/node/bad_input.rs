@@ -258,6 +258,7 @@ fn foreign_hosts_and_origins_are_refused() {
 
 #[test]
 fn unknown_and_deleted_sessions_are_refused() {
+    // [mcp:http-session-gone]
     let node = Process::serve(&["--shards", "1"]);
     let gone = (404, Some(-32001));
     let counter = "error_session_not_found";

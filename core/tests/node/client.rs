@@ -54,7 +54,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("a connection");
+        Self::over(TcpStream::connect_timeout(&to, PATIENCE).expect("a connection"))
+    }
+
+    /// A client on a connection that somebody else has made.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream
             .set_write_timeout(Some(PATIENCE))
@@ -184,7 +188,7 @@ impl Client {
 }
 
 /// The first answer in `bytes` and its length, once it is whole.
-fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
     let mut table = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut table);
     let httparse::Status::Complete(head) = response.parse(bytes).expect("a well-formed head")

@@ -15,13 +15,18 @@
 mod admin;
 mod auth;
 mod bad_input;
+mod bounds;
 mod client;
 mod connections;
 mod crowds;
+#[path = "../protocol/damage.rs"]
+mod damage;
 mod deadlines;
 mod drain;
+mod faults;
 mod host;
 mod local;
+mod mutants;
 mod notify;
 mod process;
 mod resumed;

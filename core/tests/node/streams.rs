@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, call, delete, echo, get, in_session, legacy, modern};
+use crate::client::{Client, call, delete, echo, get, in_session, legacy, modern, post};
 use crate::local::{CUT_OFF, Local};
 use crate::target::eventually;
 
@@ -88,6 +88,7 @@ fn a_stream_without_news_shows_that_it_lives() {
 
 #[test]
 fn a_modern_client_that_leaves_cancels_and_a_legacy_one_does_not() {
+    // [mcp:cancel-disconnect] [mcp:http-event-id] [mcp:http-replay]
     let node = Local::start();
     let session = node.open_session();
     let long = json!({"count": 100, "ms": 20});
@@ -122,6 +123,7 @@ fn a_modern_client_that_leaves_cancels_and_a_legacy_one_does_not() {
 
 #[test]
 fn a_legacy_call_is_cancelled_by_a_notification_from_anywhere() {
+    // [mcp:cancel-races]
     let node = Local::with(3, |_| {});
     let session = node.open_session();
     for id in 0..4 {
@@ -155,6 +157,47 @@ fn a_legacy_call_is_cancelled_by_a_notification_from_anywhere() {
         assert_eq!(node.ask(cancel(json!(id))).status, 202, "and after its end");
     }
     node.until("answers_under_way", |answers| answers == 0.0);
+}
+
+#[test]
+fn nothing_is_answered_twice_nor_cancelled_by_others() {
+    let node = Local::with(3, |_| {});
+    let (session, other) = (node.open_session(), node.open_session());
+    let arguments = json!({"count": 3, "ms": 50});
+    let begin = |request: String| {
+        let mut client = node.connect();
+        client.send(request);
+        client.stream_head();
+        client.event().expect("a first tick");
+        client
+    };
+    let mut stream = node.connect();
+    stream.send(get(&session, None));
+    stream.stream_head();
+    // One id twice at a time is the client's mistake; each request has its one answer still.
+    let twins = [1, 1].map(|id| begin(calls(&session, id, "ticks", arguments.clone())));
+    let modern_one = begin(call("ticks", arguments.clone()));
+    let method = "notifications/cancelled";
+    let params = json!({"requestId": 1});
+    let cancel = json!({"jsonrpc": "2.0", "method": method, "params": params});
+    assert_eq!(node.ask(note(&other, cancel.clone())).status, 202);
+    let fields = [
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", method),
+    ];
+    assert_eq!(node.ask(post(&fields, &cancel.to_string())).status, 202);
+    for mut client in twins.into_iter().chain([modern_one]) {
+        let (seen, result) = ticks(&mut client);
+        assert_eq!((seen.len(), text(&result)), (2, "3 ticks"));
+        assert_eq!(client.chunk(), None, "nothing behind the answer");
+    }
+    assert_eq!(node.ask(note(&session, cancel)).status, 202);
+    assert_eq!(node.ask(delete(&session)).status, 204);
+    let on_stream = std::iter::from_fn(|| stream.event()).count();
+    assert_eq!(
+        on_stream, 0,
+        "an answer is sent on the stream of its request only"
+    );
 }
 
 #[test]
@@ -217,6 +260,7 @@ fn a_question_that_nobody_answers_fails_in_time() {
 
 #[test]
 fn a_stream_that_ended_early_is_come_back_to() {
+    // [mcp:http-get-responses]
     let node = Local::with(2, |limits| limits.stream_retry_ms = 70);
     let session = node.open_session();
     let mut client = node.connect();

@@ -23,6 +23,7 @@ fn listen(node: &Local, id: usize, wanted: Value) -> Client {
 
 #[test]
 fn a_listener_hears_what_it_asked_for_and_nothing_else() {
+    // [mcp:subscription-id] [mcp:listen-asked] [mcp:listen-ack]
     let node = Local::with(3, |_| {});
     let wanted = json!({"toolsListChanged": true, "resourceSubscriptions": ["test://watched"]});
     let mut all: Vec<_> = (0..9).map(|id| listen(&node, id, wanted.clone())).collect();
@@ -106,6 +107,7 @@ fn streams_beyond_the_limit_are_told_to_come_back() {
 
 #[test]
 fn a_session_hears_of_lists_and_of_what_it_subscribed_to() {
+    // [mcp:http-one-stream]
     let node = Local::with(3, |_| {});
     let subscribe = |session: &str, method: &str, uri: &str| {
         node.ask(in_session(session, method, json!({"uri": uri})))

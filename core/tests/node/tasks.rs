@@ -58,6 +58,7 @@ fn until(node: &Local, id: &str, status: &str) -> Value {
 
 #[test]
 fn a_task_is_found_from_every_shard_until_it_is_done() {
+    // [mcp:state-by-handle]
     let node = Local::with(3, |_| {});
     let tasks: Vec<_> = (0..9)
         .map(|_| begin(&node, "works", json!({"ms": 100})))
@@ -79,6 +80,7 @@ fn a_task_is_found_from_every_shard_until_it_is_done() {
 
 #[test]
 fn a_call_goes_on_where_a_server_has_no_tasks() {
+    // [mcp:result-type-extension] [mcp:extensions-fallback]
     let wish = |NoArguments {}, to: Context| async move { to.become_task().await.to_string() };
     let server = Server::builder("without", "1").context_tool("wishes", "Would be a task", wish);
     let node = Local::serving(&server.build().expect("a server"), 1);

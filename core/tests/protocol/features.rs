@@ -95,6 +95,7 @@ fn stamped(result: &Value, cacheable: bool) {
 
 #[test]
 fn resources_are_listed_and_read_in_both_eras() {
+    // [mcp:resources-binary] [mcp:resources-list]
     let node = Node::with(features);
     for (method, member, first) in [
         (
@@ -140,6 +141,7 @@ fn resources_are_listed_and_read_in_both_eras() {
 
 #[test]
 fn what_cannot_be_read_is_an_error_of_its_era() {
+    // [mcp:codes-old] [mcp:resources-missing]
     let node = Node::with(features);
     for (uri, old_code, new_code) in [
         ("test://nothing", -32002, -32602),
@@ -185,6 +187,7 @@ fn what_is_too_large_is_not_sent() {
 
 #[test]
 fn prompts_are_listed_and_written_in_both_eras() {
+    // [mcp:prompts-input] [mcp:prompts-list]
     let node = Node::with(features);
     let [old, new] = both(&node, "prompts/list", &json!({}));
     assert_eq!(old["result"]["prompts"], new["result"]["prompts"]);
@@ -223,6 +226,7 @@ fn prompts_are_listed_and_written_in_both_eras() {
 
 #[test]
 fn arguments_are_completed_in_both_eras() {
+    // [mcp:completions-input]
     let node = Node::with(features);
     let ask = |what: Value, name: &str, value: &str| {
         let argument = json!({"name": name, "value": value});
@@ -265,6 +269,7 @@ fn arguments_are_completed_in_both_eras() {
 
 #[test]
 fn what_a_server_does_not_offer_is_no_method_of_it() {
+    // [mcp:resources-declared] [mcp:prompts-declared] [mcp:completions-declared]
     let node = Node::new();
     for method in [
         "resources/list",
@@ -287,6 +292,7 @@ fn what_a_server_does_not_offer_is_no_method_of_it() {
 
 #[test]
 fn a_list_comes_in_pages_and_a_cursor_cannot_be_made_up() {
+    // [mcp:cache-pages]
     let limits = Limits {
         page_entries: 2,
         ..Limits::default()

@@ -7,6 +7,7 @@ use crate::harness::{Node, modern, text};
 
 #[test]
 fn paths_and_verbs() {
+    // [mcp:http-endpoint] [mcp:http-get]
     let node = Node::new();
     let bare = |verb: &str, target: &str, fields: &str| {
         node.one(format!(
@@ -49,6 +50,7 @@ fn paths_and_verbs() {
 
 #[test]
 fn foreign_hosts_and_origins_are_refused() {
+    // [mcp:http-origin]
     let node = Node::new();
     let ping = modern("tools/list", json!({}));
     let with = |host: &str, origin: &str| {

@@ -6,6 +6,7 @@ use crate::harness::{Node, initialize, legacy, post};
 
 #[test]
 fn legacy_sessions_live_from_initialize_to_delete() {
+    // [mcp:init-version] [mcp:init-answer] [mcp:ping] [mcp:http-accepted]
     let node = Node::new();
     for (asked, wanted) in [
         ("2025-11-25", "2025-11-25"),

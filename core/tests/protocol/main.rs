@@ -4,13 +4,17 @@
     reason = "a failed expectation is how a test fails"
 )]
 
+mod damage;
 mod features;
 mod framing;
 mod harness;
+mod hostile;
 mod http;
+mod json_suite;
 mod legacy;
 mod messages;
 mod modern;
 mod mutations;
 mod rounds;
+mod schema;
 mod tools;

@@ -1,11 +1,12 @@
-//! Messages of both eras: ids, bodies that are none, and the examples of the specification.
+//! Messages of both eras: ids, and bodies that are no message.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Node, modern, post};
 
 #[test]
 fn ids_are_echoed_exactly() {
+    // [mcp:rpc-id-echo]
     let node = Node::new();
     for id in [
         "0",
@@ -59,44 +60,4 @@ fn bodies_that_are_no_message_are_refused() {
     assert_eq!(node.count("error_parse"), 5);
     // The node is as good as before.
     assert_eq!(node.call("add", json!({"a": 1, "b": 1})).status, 200);
-}
-
-#[test]
-fn schema_examples_of_requests_are_read() {
-    let examples = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../shared/mcp/schema/2026-07-28/examples"
-    );
-    let Ok(folders) = std::fs::read_dir(examples) else {
-        println!("skipped: schema examples absent");
-        return;
-    };
-    let mut seen = 0;
-    for folder in folders.map(|it| it.expect("a folder").path()) {
-        let name = folder
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        if !(name.ends_with("Request") || name.ends_with("Notification")) {
-            continue;
-        }
-        for file in std::fs::read_dir(&folder).expect("a folder") {
-            let mut body = std::fs::read(file.expect("a file").path()).expect("a readable file");
-            let wanted: Value = serde_json::from_slice(&body).expect("JSON");
-            // Inside inputRequests there is no envelope.
-            if wanted.get("jsonrpc").is_none() {
-                continue;
-            }
-            let arena = bumpalo::Bump::new();
-            let mut parser = ninefold::rpc::JsonParser::new(&ninefold::limits::Limits::default());
-            let root = parser.parse(&mut body, &arena).expect("JSON");
-            let same = <Value as serde::Deserialize>::deserialize(root).expect("any value");
-            assert_eq!(same, wanted);
-            let message = ninefold::rpc::Message::read(root);
-            assert!(message.is_ok(), "{name}: {message:?}");
-            seen += 1;
-        }
-    }
-    assert!(seen > 10, "found only {seen} examples");
 }

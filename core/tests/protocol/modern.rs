@@ -6,6 +6,7 @@ use crate::harness::{META, Node, meta, post, text};
 
 #[test]
 fn modern_calls_are_answered_and_stamped() {
+    // [mcp:result-type] [mcp:http-answer-kind]
     let node = Node::new();
     let answer = node.call("add", json!({"a": 2, "b": 3}));
     assert_eq!(answer.status, 200);
@@ -33,6 +34,7 @@ fn modern_calls_are_answered_and_stamped() {
 
 #[test]
 fn modern_discovery_and_list_are_cacheable() {
+    // [mcp:discover] [mcp:cache-hints] [mcp:tools-declared] [mcp:tools-list] [mcp:logging-declared]
     let node = Node::new();
     let found = node.modern("server/discover", json!({})).json();
     let result = &found["result"];
@@ -107,6 +109,7 @@ fn first_the_version_header_is_looked_for() {
 
 #[test]
 fn then_meta_must_be_complete() {
+    // [mcp:meta-check] [mcp:meta-values]
     for meta in [
         json!(7),
         json!({}),
@@ -138,6 +141,7 @@ fn then_meta_must_be_complete() {
 
 #[test]
 fn then_header_and_meta_must_agree() {
+    // [mcp:http-version-header]
     assert_eq!(
         verdict(&[V, LIST], "tools/list", list("v999.0.0")),
         MISMATCH
@@ -167,6 +171,7 @@ fn then_the_version_must_be_implemented() {
 
 #[test]
 fn then_the_mirrors_must_match() {
+    // [mcp:http-mirrors]
     assert_eq!(verdict(&[V], "tools/list", list("2026-07-28")), MISMATCH);
     for method in ["TOOLS/LIST", "tools/call", ""] {
         let header = format!("Mcp-Method: {method}");
@@ -192,6 +197,7 @@ fn then_the_mirrors_must_match() {
 
 #[test]
 fn then_the_method_must_be_known() {
+    // [mcp:http-method-unknown]
     for method in [
         "initialize",
         "ping",
@@ -224,6 +230,7 @@ fn then_the_parameters_must_fit() {
 
 #[test]
 fn what_is_right_is_served_however_the_headers_are_spelled() {
+    // [mcp:http-header-case]
     let loose = [
         "mcp-protocol-VERSION:  2026-07-28\t",
         "MCP-METHOD:tools/call ",
@@ -238,6 +245,7 @@ fn what_is_right_is_served_however_the_headers_are_spelled() {
 
 #[test]
 fn an_unsupported_version_is_told_what_is_supported() {
+    // [mcp:version-unsupported]
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list",
         "params": list("v999.0.0")});
     let answer = Node::new().one(post(
@@ -250,6 +258,7 @@ fn an_unsupported_version_is_told_what_is_supported() {
 
 #[test]
 fn modern_notifications_and_responses() {
+    // [mcp:rpc-note-silent] [mcp:http-accepted]
     let node = Node::new();
     let v = ("MCP-Protocol-Version", "2026-07-28");
     let method = ("Mcp-Method", "notifications/cancelled");

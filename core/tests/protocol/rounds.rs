@@ -86,6 +86,7 @@ fn able() -> Value {
 
 #[test]
 fn what_is_said_before_the_result_makes_the_answer_a_stream() {
+    // [mcp:progress-increases] [mcp:progress-known] [mcp:logging-asked] [mcp:http-stream-notes]
     let node = Node::with(talkative);
     let answer = call(&node, "talks", json!({}), json!({}));
     assert_eq!(
@@ -114,6 +115,7 @@ fn what_is_said_before_the_result_makes_the_answer_a_stream() {
 
 #[test]
 fn a_call_goes_on_in_rounds_until_all_is_answered() {
+    // [mcp:mrtr-no-requests] [mcp:mrtr-no-wait] [mcp:mrtr-shape] [mcp:cache-rounds]
     let node = Node::with(talkative);
     let first = call(&node, "asks", json!({}), able()).json()["result"].clone();
     assert_eq!(first["resultType"], "input_required");
@@ -140,6 +142,7 @@ fn a_call_goes_on_in_rounds_until_all_is_answered() {
 
 #[test]
 fn answers_that_do_not_fit_are_asked_for_again_or_refused() {
+    // [mcp:mrtr-hostile]
     let node = Node::with(talkative);
     let first = call(&node, "asks", json!({}), able()).json()["result"].clone();
     let state = first["requestState"].as_str().expect("a state").to_owned();
@@ -174,6 +177,7 @@ fn answers_that_do_not_fit_are_asked_for_again_or_refused() {
 
 #[test]
 fn a_client_is_asked_only_what_it_declared() {
+    // [mcp:capability-need] [mcp:mrtr-declared] [mcp:elicit-mode]
     let node = Node::with(talkative);
     for (tool, missing) in [
         ("samples", json!({"sampling": {}})),
@@ -197,6 +201,7 @@ fn a_client_is_asked_only_what_it_declared() {
 
 #[test]
 fn arguments_that_are_mirrored_are_compared() {
+    // [mcp:http-param-match] [mcp:http-param-chars]
     let schema = r#"{"type":"object","properties":{"r":{"type":"string","x-mcp-header":"R"}}}"#;
     let schema = serde_json::value::RawValue::from_string(schema.into()).expect("JSON");
     let node = Node::with(|builder| builder.raw_tool("m", "", schema, |it| it.to_string()));

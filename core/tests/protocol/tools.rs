@@ -13,6 +13,7 @@ use crate::harness::{Answer, Node, modern, text};
 
 #[test]
 fn wrong_arguments_are_tool_results_that_name_the_field() {
+    // [mcp:tools-input]
     let node = Node::new();
     for (tool, arguments, wanted) in [
         (
@@ -126,6 +127,7 @@ fn tools_wait_and_block_without_holding_their_shard() {
 
 #[test]
 fn a_schema_written_by_hand_is_kept_and_kept_to() {
+    // [mcp:schema-dialect] [mcp:schema-valid]
     let schema = r##"{ "type":"object", "$defs":{"n":{"$anchor":"n","type":"integer"}},
         "properties":{"n":{"$ref":"#n"},"p":{"type":"string","pattern":"^(a+)+$"}},
         "allOf":[{"anyOf":[{"required":["n"]},{"required":["p"]}]}],
@@ -154,6 +156,7 @@ fn a_schema_written_by_hand_is_kept_and_kept_to() {
 
 #[test]
 fn a_schema_that_needs_another_document_is_refused_at_build_time() {
+    // [mcp:schema-no-fetch]
     for schema in [
         r#"{"type":"object","properties":{"a":{"$ref":"https://example.com/schema.json"}}}"#,
         r#"{"type":"object","properties":{"a":{"$ref":"file:///schema.json"}}}"#,

@@ -1,7 +1,7 @@
 //! A rule that cannot fire checks nothing: here each one does, and stays silent beside the fault.
 
 use crate::repo::{Repo, Violation};
-use crate::{Rule, code, house};
+use crate::{Rule, code, compliance, house};
 
 /// A repository of the given files.
 fn repo(files: &[(&str, &str)]) -> Repo {
@@ -305,4 +305,47 @@ fn kernel_files() {
 fn unfinished() {
     let text = "// todo!()\nfn a() { todo!() }\nfn b() { dbg!(1); f(\"dbg!\") }\nunimplemented!()";
     assert_eq!(lines(code::unfinished, "a.rs", text), [2, 3, 4]);
+}
+
+#[test]
+fn compliance() {
+    let list = |text: &'static str| ("core/tests/tidy/musts.txt", text);
+    let done = list("a | both | server | page | Text.");
+    let code = ("core/src/a.rs", "// [mcp:a]\nfn a() {}\n");
+    let test = ("core/tests/a.rs", "#[test]\nfn b() {\n    // [mcp:a]\n}\n");
+    let other = ("core/src/b.rs", "// [mcp:b]\nfn b() {}\n");
+    let page = "docs/reference/compliance.md";
+    let why = |files: &[(&str, &str)]| {
+        let found = compliance::compliance(&repo(files));
+        let whys = found.into_iter().map(|violation| violation.why);
+        whys.collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        why(&[code, test]),
+        "",
+        "without a list there is nothing to cite"
+    );
+    assert!(why(&[done]).starts_with("no code cites `a`"));
+    assert!(why(&[done, code]).starts_with("no test cites `a`"));
+    assert!(why(&[done, test]).starts_with("no code cites `a`"));
+    assert!(why(&[done, code, test, other]).starts_with("`b` is not in"));
+    let open = list("a | 26 | client | page | Text. | open: later");
+    assert!(why(&[open, code, test]).contains("neither open nor other"));
+    for wrong in ["a | both | server | page", "a | 24 | server | page | Text."] {
+        assert!(why(&[list(wrong)]).starts_with("wanted: id"), "{wrong}");
+    }
+    let unexplained = list("a | 25 | both | page | Text. | open:");
+    assert!(why(&[unexplained]).starts_with("wanted: id"));
+    let twice = list("# two\na | 25 | both | p | T. | other: b\na | 25 | both | p | T. | other: b");
+    assert_eq!(why(&[twice]), "`a` is listed twice");
+    for files in [vec![done, code, test], vec![open]] {
+        assert!(why(&files).starts_with("is not what"));
+        let (text, _) = compliance::made(&repo(&files)).expect("a list");
+        let with = |text: &str| {
+            let page = [(page, text)];
+            why(&[&files[..], &page].concat())
+        };
+        assert_eq!(with(&text), "");
+        assert!(with(&(text + "\n")).starts_with("is not what"));
+    }
 }

@@ -4,6 +4,7 @@
 //! each rule does fire. Clippy and rustfmt judge what they can; this judges the rest.
 
 mod code;
+mod compliance;
 mod fires;
 mod house;
 mod repo;
@@ -22,6 +23,7 @@ const RULES: &[Rule] = &[
     house::document_links,
     house::checked_invariants,
     house::changelog_heads,
+    compliance::compliance,
     code::file_length,
     code::line_width,
     code::function_length,
@@ -34,7 +36,9 @@ const RULES: &[Rule] = &[
 
 #[test]
 fn the_repository_is_tidy() -> std::io::Result<()> {
-    let repo = Repo::load(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    compliance::write(root)?;
+    let repo = Repo::load(root)?;
     let mut found: Vec<_> = RULES.iter().flat_map(|rule| rule(&repo)).collect();
     found.sort();
     let list: String = found

@@ -1,5 +1,6 @@
 //! The descriptor of a socket, in the kernel or in a simulated network.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::Shutdown;
@@ -20,6 +21,15 @@ impl Descriptor {
         match self {
             Descriptor::Kernel(fd) => fd.as_raw_fd(),
             Descriptor::Simulated(fd) => fd.number(),
+        }
+    }
+
+    /// Address of the connected peer; a simulated network has none.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            // A peer that has reset the connection has no address any more.
+            Descriptor::Kernel(fd) => rustix::net::getpeername(fd).ok()??.try_into().ok(),
+            Descriptor::Simulated(_) => None,
         }
     }
 

@@ -21,6 +21,8 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroI32;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -31,7 +33,7 @@ use op::{Done, Op};
 use ring::Ring;
 pub use sim::{SimNet, SimPeer};
 pub(crate) use socket::SocketKey;
-use socket::{Receive, Socket, Sockets};
+use socket::{Receive, Socket, Sockets, Unread, os_error};
 pub use start::DriverError;
 
 use crate::limits::{
@@ -98,6 +100,11 @@ impl Driver {
     /// Takes over a connected or listening socket.
     pub(crate) fn open(&mut self, fd: Descriptor) -> SocketKey {
         self.sockets.open(fd)
+    }
+
+    /// Address of the peer of a connected socket, unless it has none any more.
+    pub(crate) fn peer(&mut self, key: SocketKey) -> Option<SocketAddr> {
+        self.sockets.get(key)?.fd.as_ref()?.peer()
     }
 
     /// Listens on `port` of the simulated network.
@@ -269,7 +276,7 @@ impl Driver {
         match (done.result, buffer) {
             (1.., Some(buffer)) if !socket.closing => {
                 stats.recv_bytes.add(buffer.len() as u64);
-                socket.received.push_back(buffer);
+                socket.received.push(buffer);
             }
             (0, _) => socket.receive = Receive::Ended,
             (e, _) if e == -libc::ENOBUFS && !socket.closing => {
@@ -279,7 +286,7 @@ impl Driver {
                 return;
             }
             (e, _) if e < 0 && e != -libc::ECANCELED => {
-                socket.error = Some(-e);
+                socket.error = NonZeroI32::new(-e);
                 socket.receive = Receive::Ended;
             }
             _ => {}
@@ -315,14 +322,14 @@ impl Driver {
             // What the kernel accepts until it hears of the pause is queued as well.
             Some(fd) if !socket.closing => {
                 stats.sockets_accepted.add(1);
-                socket.accepted.push_back(fd);
+                socket.accepted.get_or_insert_default().push_back(fd);
             }
             // The listener is going: the descriptor drops here.
             Some(_) => {}
             None if done.result == -libc::ECANCELED => {}
             None => {
                 stats.accept_errors.add(1);
-                socket.error = Some(-done.result);
+                socket.error = NonZeroI32::new(-done.result);
             }
         }
         let wait = accept_must_wait(done.result) && !socket.closing;
@@ -335,7 +342,7 @@ impl Driver {
             return;
         };
         wakes.push(std::mem::take(&mut socket.reader));
-        let behind = socket.accepted.len() >= ACCEPT_QUEUED_MAX;
+        let behind = socket.accepted_count() >= ACCEPT_QUEUED_MAX;
         match socket.receive {
             Receive::Armed if behind && !socket.closing => self.pause(key, Kind::Accept),
             Receive::Idle if !behind && !socket.closing => self.arm(key, Kind::Accept),
@@ -349,47 +356,49 @@ impl Driver {
             return;
         };
         socket.pending -= 1;
-        match usize::try_from(done.result) {
-            Ok(n) => {
-                stats.sent_bytes.add(n as u64);
-                socket.sent += n;
+        let gone = usize::try_from(done.result);
+        if gone.is_err() {
+            socket.error = NonZeroI32::new(-done.result);
+        }
+        let over = socket.error.is_some() || socket.closing;
+        if let (Ok(gone), Some(sending)) = (gone, self.sockets.sending(key)) {
+            stats.sent_bytes.add(gone as u64);
+            sending.sent += gone;
+            if !sending.rest().is_empty() && !over {
+                return self.push_send(key);
             }
-            Err(_) => socket.error = Some(-done.result),
         }
-        let left = socket
-            .sending
-            .as_ref()
-            .map_or(0, |b| b.len() - socket.sent.min(b.len()));
-        if left > 0 && socket.error.is_none() && !socket.closing {
-            return self.push_send(key);
+        let sent = self.sockets.end_sending(key);
+        if let Some(Socket {
+            finishing: true, ..
+        }) = self.sockets.get(key)
+        {
+            self.shutdown(key, rustix::net::Shutdown::Write);
         }
-        let buffer = socket.sending.take();
-        if let (true, Some(fd)) = (socket.finishing, &socket.fd) {
-            fd.shutdown(rustix::net::Shutdown::Write);
-        }
-        wakes.push(std::mem::take(&mut socket.writer));
-        if let Some(buffer) = buffer {
-            self.recycle(buffer);
+        if let Some(sent) = sent {
+            wakes.push(sent.writer);
+            self.recycle(sent.buffer);
         }
         self.close_if_idle(key);
     }
 
     fn push_send(&mut self, key: SocketKey) {
+        let Some(rest) = self.sockets.sending(key).map(|sending| sending.rest()) else {
+            return;
+        };
+        let (bytes, len) = (rest.as_ptr(), u32::try_from(rest.len()).unwrap_or(u32::MAX));
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        let (Some(fd), Some(buffer)) = (&socket.fd, &socket.sending) else {
-            return;
-        };
-        let rest = &buffer[socket.sent..];
+        let Some(fd) = &socket.fd else { return };
         let op = Op::Send {
             fd: fd.number(),
-            bytes: rest.as_ptr(),
-            len: u32::try_from(rest.len()).unwrap_or(u32::MAX),
+            bytes,
+            len,
         };
         socket.pending += 1;
-        // SAFETY: the buffer stays in `sending`, unmoved on the heap and unchanged, until the
-        // completion; `pending` keeps the descriptor open as long.
+        // SAFETY: the buffer stays in the sends in flight, unmoved on the heap and unchanged, until
+        // the completion; `pending` keeps the descriptor open as long.
         unsafe { self.ring.push(op, user_data(Kind::Send, key)) };
     }
 
@@ -415,11 +424,10 @@ impl Driver {
         if let Some(failure) = socket.failure() {
             return Err(failure);
         }
-        if socket.sending.is_some() {
+        if socket.is_sending() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        socket.sent = 0;
-        socket.sending = Some(buffer);
+        self.sockets.start_sending(key, buffer);
         self.push_send(key);
         Ok(())
     }
@@ -436,11 +444,13 @@ impl Driver {
         if let Some(failure) = socket.failure() {
             return Poll::Ready(Err(failure));
         }
-        if socket.sending.is_none() {
-            return Poll::Ready(Ok(()));
+        match self.sockets.sending(key) {
+            None => Poll::Ready(Ok(())),
+            Some(sending) => {
+                sending.writer.note(cx);
+                Poll::Pending
+            }
         }
-        socket.writer.note(cx);
-        Poll::Pending
     }
 
     /// The next received bytes; `None` at the peer's end of stream.
@@ -452,7 +462,7 @@ impl Driver {
         let Some(socket) = self.sockets.get(key) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        if let Some(buffer) = socket.received.pop_front() {
+        if let Some(buffer) = socket.received.pop() {
             return Poll::Ready(Ok(Some(buffer)));
         }
         if let Some(failure) = socket.failure() {
@@ -477,11 +487,11 @@ impl Driver {
         let Some(socket) = self.sockets.get(key) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        if let Some(fd) = socket.accepted.pop_front() {
+        if let Some(fd) = socket.accepted.as_mut().and_then(|it| it.pop_front()) {
             return Poll::Ready(Ok(fd));
         }
         if let Some(failure) = socket.error.take() {
-            return Poll::Ready(Err(io::Error::from_raw_os_error(failure)));
+            return Poll::Ready(Err(os_error(failure)));
         }
         socket.reader.note(cx);
         if socket.receive == Receive::Idle {
@@ -496,7 +506,7 @@ impl Driver {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        if socket.sending.is_some() {
+        if socket.is_sending() {
             socket.finishing = true;
             return;
         }
@@ -515,8 +525,8 @@ impl Driver {
             return;
         };
         socket.closing = true;
-        socket.received.clear();
-        socket.accepted.clear();
+        socket.received = Unread::default();
+        socket.accepted = None;
         if socket.pending > 0 {
             self.shutdown(key, rustix::net::Shutdown::Both);
         }
@@ -568,14 +578,6 @@ impl Drop for Driver {
         // is gone, and it takes the ring down in its own time: what it may touch is left to it.
         self.buffers.leak();
         Box::leak(std::mem::take(&mut self.wake_buffer));
-        for key in self.sockets.keys() {
-            if let Some(Socket {
-                sending: sending @ Some(_),
-                ..
-            }) = self.sockets.get(key)
-            {
-                std::mem::forget(sending.take());
-            }
-        }
+        self.sockets.leak_sends();
     }
 }

@@ -1,4 +1,5 @@
-//! Sockets of a shard, for tasks: listeners that share a port between shards, and streams.
+//! Sockets of a shard, for tasks: listeners that share a port between shards, and streams. A socket
+//! of the Unix domain goes the same way once it is open.
 
 use std::future::poll_fn;
 use std::io;
@@ -97,12 +98,12 @@ impl Drop for Owned {
 pub struct TcpListener(Owned);
 
 impl TcpListener {
-    /// Takes over a socket of [`listen`].
+    /// Takes over a socket of [`listen`], or another that listens for streams (a Unix socket).
     ///
     /// # Errors
     /// When this thread is no shard, or the shard has closed its sockets.
-    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
-        Owned::open(OwnedFd::from(listener).into()).map(TcpListener)
+    pub fn from_std(listener: impl Into<OwnedFd>) -> io::Result<Self> {
+        Owned::open(listener.into().into()).map(TcpListener)
     }
 
     /// Listens on `port` of the simulated network that this shard's driver is on; others of the
@@ -132,12 +133,28 @@ impl TcpListener {
 pub struct TcpStream(Owned);
 
 impl TcpStream {
+    /// Takes over a connected stream socket, such as one end of a pair of Unix sockets.
+    ///
+    /// # Errors
+    /// When this thread is no shard, or the shard has closed its sockets.
+    pub fn from_std(stream: impl Into<OwnedFd>) -> io::Result<Self> {
+        Owned::open(stream.into().into()).map(TcpStream)
+    }
+
+    /// Address of the peer; `None` when it has gone already, and on a simulated network.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        with_driver(|driver| Ok(driver.peer(self.0.key)))
+            .ok()
+            .flatten()
+    }
+
     /// Waits for the next bytes; `None` at the end of the peer's stream.
     ///
     /// # Errors
     /// The error that ended the connection.
-    pub async fn receive(&mut self) -> io::Result<Option<RecvBuf>> {
-        poll_fn(|cx| self.poll_receive(cx)).await
+    pub fn receive(&mut self) -> impl Future<Output = io::Result<Option<RecvBuf>>> + Unpin {
+        poll_fn(|cx| self.poll_receive(cx))
     }
 
     /// As [`TcpStream::receive`], for who implements a poll of their own: the task that polled last
@@ -159,8 +176,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// The error that ended the connection.
-    pub async fn flushed(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_flushed(cx)).await
+    pub fn flushed(&mut self) -> impl Future<Output = io::Result<()>> + Unpin {
+        poll_fn(|cx| self.poll_flushed(cx))
     }
 
     /// As [`TcpStream::flushed`], for who implements a poll of their own: the task that polled last

@@ -3,11 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
+use ninefold::limits::Limits;
+use ninefold::stdio::{Stdio, StdioConfig};
+use ninefold::{Node, NodeConfig};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::issuer::{AUDIENCE, ISSUER, Key, claims, message, now_s};
-use super::{METADATA, node_of, with, with_field};
+use super::issuer::{self, AUDIENCE, ISSUER, Key, claims, message, now_s};
+use super::{METADATA, features, node_of, oauth, with, with_field};
 use crate::client::{call, delete, echo, get, in_session, initialize, legacy, modern, post};
 use crate::target::eventually;
 
@@ -280,4 +283,34 @@ fn metadata_is_published_where_clients_look() {
         404,
         "a node that asks for no token"
     );
+}
+
+#[test]
+fn nothing_is_served_where_no_token_could_be_asked_for() {
+    let key = Key::new("k");
+    let keys = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(keys.path(), issuer::set(&[&key])).expect("a file that can be written");
+    let server = || {
+        let authorization = oauth().keys_file(keys.path());
+        let server = features(Limits::default()).authorize(authorization).build();
+        server.unwrap_or_else(|error| panic!("{error}"))
+    };
+    type Ask = fn(&mut NodeConfig);
+    let asks: [(&str, Ask); 3] = [
+        ("--listen-lines", |it| it.lines = Some(it.listen)),
+        ("--listen-unix", |it| it.unix = Some("socket".into())),
+        ("--sse-2024", |it| it.sse_2024 = true),
+    ];
+    for (flag, ask) in asks {
+        let mut config = NodeConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            admin: None,
+            ..NodeConfig::default()
+        };
+        ask(&mut config);
+        let error = Node::start(server(), &config).map(drop).unwrap_err();
+        assert!(error.to_string().contains(flag), "{error}");
+    }
+    let error = Stdio::start(server(), &StdioConfig::default()).map(drop);
+    assert!(error.unwrap_err().to_string().contains("--stdio"));
 }

@@ -1,0 +1,187 @@
+//! Lines over TCP and Unix sockets, beside HTTP, in one node.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use ninefold::limits::Limits;
+use ninefold::{Node, NodeConfig, NodeError, Server};
+use serde_json::json;
+
+use crate::channel::{Channel, PATIENCE, echo, modern, request, sleep};
+
+fn server(adjust: impl FnOnce(&mut Limits)) -> Server {
+    let mut limits = Limits::default();
+    adjust(&mut limits);
+    let builder = Server::builder("test", "1").limits(limits);
+    builder
+        .builtin_tools(|| UNIX_EPOCH)
+        .build()
+        .expect("a server")
+}
+
+fn config(shards: usize) -> NodeConfig {
+    let mut config = NodeConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        lines: Some(([127, 0, 0, 1], 0).into()),
+        admin: None,
+        drain: Duration::from_secs(20),
+        ..NodeConfig::default()
+    };
+    config.runtime.shards = Some(shards);
+    config
+}
+
+fn start(config: &NodeConfig, adjust: impl FnOnce(&mut Limits)) -> Node {
+    Node::start(server(adjust), config).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn tcp(node: &Node) -> Channel<TcpStream> {
+    let address = node.lines_address().expect("a listener");
+    let stream = TcpStream::connect(address).expect("a connection");
+    Channel::new(stream.try_clone().expect("a stream"), stream)
+}
+
+/// A Unix socket in a folder of its own.
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mcp.sock");
+    (folder, path)
+}
+
+#[test]
+fn many_channels_are_served_on_every_shard_beside_each_other() {
+    let node = start(&config(2), |_| {});
+    let mut channels: Vec<_> = (0..50).map(|_| tcp(&node)).collect();
+    for channel in &mut channels[..25] {
+        channel.initialize("2025-11-25", &json!({}));
+    }
+    for (nth, channel) in channels.iter_mut().enumerate() {
+        let is_legacy = nth < 25;
+        channel.say(&request(is_legacy, 1, "tools/call", sleep(50)));
+        channel.say(&request(is_legacy, 2, "tools/call", echo(&nth.to_string())));
+    }
+    for (nth, channel) in channels.iter().enumerate() {
+        let said = channel.hear();
+        assert_eq!(said["result"]["content"][0]["text"], nth.to_string());
+        assert_eq!(channel.hear()["id"], 1);
+    }
+    // A client that says no more gets what it is owed, then the end.
+    let mut last = channels.pop().expect("a channel");
+    last.say(&modern(3, "tools/call", sleep(100)));
+    let stream = last.write.take().expect("a stream");
+    stream.shutdown(Shutdown::Write).expect("a socket");
+    assert_eq!(last.hear()["id"], 3);
+    assert_eq!(last.drain(), 0);
+    assert_eq!(node.shutdown().tasks_dropped, 0);
+}
+
+#[test]
+fn a_web_page_cannot_have_lines_read() {
+    let node = start(&config(1), |_| {});
+    let mut browser = tcp(&node);
+    let body = modern(1, "tools/call", echo("from a page"));
+    let post = format!("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n{body}\n");
+    browser.write(post.as_bytes());
+    let refused = browser.hear();
+    assert_eq!(
+        (&refused["error"]["code"], refused.get("id")),
+        (&json!(-32700), None)
+    );
+    assert_eq!(browser.drain(), 0);
+}
+
+#[test]
+fn deadlines_are_kept_and_a_limit_of_connections() {
+    let node = start(&config(1), |limits| {
+        limits.keep_alive_idle_ms = 300;
+        limits.body_deadline_ms = 300;
+        limits.write_deadline_ms = 300;
+    });
+    let silent = tcp(&node);
+    assert_eq!(silent.drain(), 0);
+    let mut torn = tcp(&node);
+    torn.write(b"{\"jsonrpc\":");
+    assert_eq!(torn.hear()["error"]["code"], -32700);
+    assert_eq!(torn.drain(), 0);
+    let address = node.lines_address().expect("a listener");
+    let mut deaf = TcpStream::connect(address).expect("a connection");
+    deaf.set_write_timeout(Some(PATIENCE)).expect("a socket");
+    let line = format!("{}\n", modern(1, "tools/call", echo(&"x".repeat(100_000))));
+    let begun = Instant::now();
+    // It never reads, and is dropped for it.
+    while deaf.write_all(line.as_bytes()).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "it was never dropped");
+    }
+    drop(deaf);
+    let node = start(&config(1), |limits| limits.connections_per_shard = 3);
+    let mut kept: Vec<_> = (0..3).map(|_| tcp(&node)).collect();
+    for channel in &mut kept {
+        assert_eq!(channel.ask(&modern(1, "tools/call", echo("in")))["id"], 1);
+    }
+    assert_eq!(tcp(&node).drain(), 0, "a fourth is closed at once");
+}
+
+#[test]
+fn a_unix_socket_is_its_owners_is_not_taken_from_a_living_node_and_goes_with_it() {
+    let (_folder, path) = folder();
+    let mut config = config(2);
+    config.lines = None;
+    config.unix = Some(path.clone());
+    let node = start(&config, |_| {});
+    let mode = std::fs::metadata(&path)
+        .expect("a socket")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let connect = || {
+        let stream = UnixStream::connect(&path).expect("a connection");
+        Channel::new(stream.try_clone().expect("a stream"), stream)
+    };
+    let mut channels: Vec<_> = (0..10).map(|_| connect()).collect();
+    for (nth, channel) in channels.iter_mut().enumerate() {
+        let said = channel.ask(&modern(nth, "tools/call", echo("unix")));
+        assert_eq!(said["result"]["content"][0]["text"], "unix");
+    }
+    match Node::start(server(|_| {}), &config) {
+        Err(error @ NodeError::Unix { .. }) => {
+            assert!(
+                error.to_string().contains("somebody listens there"),
+                "{error}"
+            );
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("two nodes share a socket"),
+    }
+    assert!(path.exists());
+    drop(channels);
+    node.shutdown();
+    assert!(!path.exists());
+}
+
+#[test]
+fn http_is_spoken_on_a_unix_socket_too() {
+    let (_folder, path) = folder();
+    let mut config = config(1);
+    config.unix_http = Some(path.clone());
+    let node = start(&config, |_| {});
+    let mut stream = UnixStream::connect(&path).expect("a connection");
+    let body = modern(1, "tools/list", json!({})).to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n\
+         Mcp-Method: tools/list\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("room");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("echo"),
+        "{answer}"
+    );
+    node.shutdown();
+}
