@@ -142,6 +142,10 @@ conformance:
         .ci/conformance
     fi
 
+# Check the files of docs/deploy with the tools that will read them
+deploy:
+    .ci/deploy
+
 # Send what two readers might cut differently through haproxy and nginx (installs them)
 smuggling:
     .ci/smuggling

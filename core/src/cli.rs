@@ -1,6 +1,7 @@
 //! The command line of `ninefold`.
 
 mod auth;
+mod host;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ninefold::NodeConfig;
+use ninefold::host::HostOptions;
 use ninefold::stdio::StdioConfig;
 use ninefold_runtime::Placement;
 use ninefold_runtime::limits::SHARDS_MAX;
@@ -45,9 +47,9 @@ signal. Those of call, list, read, prompt and ping are in their --help.";
 )]
 pub(crate) enum Command {
     /// Serve MCP until SIGTERM or SIGINT, then drain: over HTTP, or for the client that starts it.
-    Serve(Serve),
+    Serve(Box<Serve>),
     #[command(flatten)]
-    Remote(Remote),
+    Remote(Box<Remote>),
     /// Print every limit of node and client: unit, default, range, and what happens there.
     Limits {
         /// As JSON.
@@ -77,6 +79,7 @@ pub(crate) struct Serve {
         "listen", "admin", "no_admin", "listen_lines", "listen_unix", "listen_unix_http",
         "sse_2024",
         "shards", "shared_control", "allow_host", "allow_origin",
+        "profile", "lock_memory", "hold_c_states", "check_root",
     ])]
     pub(crate) stdio: bool,
     /// Serve a message a line over TCP too, for trusted peers: nothing checks who they are.
@@ -132,6 +135,8 @@ pub(crate) struct Serve {
     )]
     drain: u64,
     #[command(flatten)]
+    host: host::HostFlags,
+    #[command(flatten)]
     pub(crate) auth: auth::Auth,
     /// What is logged to stderr: a level, or a filter such as ninefold=debug.
     #[arg(
@@ -174,6 +179,10 @@ fn filter(text: &str) -> Result<String, String> {
 }
 
 impl Serve {
+    pub(crate) fn host(&self) -> HostOptions {
+        self.host.options()
+    }
+
     pub(crate) fn config(&self) -> NodeConfig {
         let mut config = NodeConfig {
             listen: self.listen,

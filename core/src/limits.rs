@@ -286,6 +286,8 @@ fixed! {
     LINGER_MS: u64, Millis = SECOND, "closed";
     /// Bytes of the head of a request to the admin listener.
     ADMIN_HEAD_BYTES: usize, Bytes = 16 * KIB, "431 and close";
+    /// Settings of the host that a start names, each in a line.
+    HOST_LINES: usize, Count = 6, "counted in one line";
     /// Updates of resources that may wait for one shard.
     SHARD_UPDATES: usize, Count = 4096, "the newest is dropped and logged";
     /// Messages that may wait for the hub of one shard: answers of clients, events, cancellations.

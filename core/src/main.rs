@@ -13,6 +13,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, Fixtures, LogFormat, Serve};
+use ninefold::host::Host;
+use ninefold::notify::Manager;
 use ninefold::{Node, Server, Stdio, client, limits};
 use ninefold_runtime::ShutdownReport;
 use ninefold_runtime::thread::spawn_on_set;
@@ -53,17 +55,13 @@ type Failure = Box<dyn std::error::Error>;
 fn serve(options: &Serve) -> Result<(), Failure> {
     start_logging(options);
     // Before any thread starts, so that no signal meets the default disposition.
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let signals = Signals::new([SIGTERM, SIGINT])?;
     let server = server(options)?;
     exit_on_second_signal()?;
     let report = if options.stdio {
         serve_stdio(server, options, signals)?
     } else {
-        let node = Node::start(server, &options.config())?;
-        announce(&node, options);
-        let signal = signals.forever().next();
-        tracing::info!(?signal, "draining");
-        node.shutdown()
+        serve_http(server, options, signals)?
     };
     tracing::info!(tasks_dropped = report.tasks_dropped, "stopped");
     if report.threads_lost > 0 {
@@ -102,6 +100,25 @@ fn serve_stdio(
     Ok(report)
 }
 
+fn serve_http(
+    server: Server,
+    options: &Serve,
+    mut signals: Signals,
+) -> Result<ShutdownReport, Failure> {
+    let manager = Manager::from_environment()?;
+    let mut config = options.config();
+    config.host = Some(Arc::new(Host::prepare(&options.host(), &config.runtime)?));
+    let node = Node::start(server, &config)?;
+    announce(&node, options);
+    let teller = manager.map(|manager| node.tell(manager)).transpose()?;
+    let signal = signals.forever().next();
+    tracing::info!(?signal, "draining");
+    if let Some(teller) = teller {
+        teller.stopping();
+    }
+    Ok(node.shutdown())
+}
+
 /// What is served: the builtin tools, or the fixtures of a suite.
 fn server(options: &Serve) -> Result<Server, Failure> {
     let mut builder = Server::builder("ninefold", env!("CARGO_PKG_VERSION"));
@@ -133,7 +150,7 @@ fn exit_on_second_signal() -> Result<(), Failure> {
 fn announce(node: &Node, options: &Serve) {
     println!("listening on http://{}/mcp", node.address());
     if let Some(admin) = node.admin_address() {
-        println!("admin on http://{admin} (/health /ready /metrics)");
+        println!("admin on http://{admin} (/health /ready /placement /metrics)");
     }
     if let Some(lines) = node.lines_address() {
         println!("lines on tcp://{lines}");

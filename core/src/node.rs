@@ -18,7 +18,9 @@ use crate::auth::{Keeper, Looking};
 use crate::doors::{self, Doors, Listener, SocketFile};
 use crate::guard::Guard;
 use crate::handle::{Hub, Hubs, IdCodec, ShardSessions, ShardTasks};
+use crate::host::Host;
 use crate::net::{self, NetStats, ShardSeat};
+use crate::notify::{Manager, Teller};
 use crate::server::Server;
 use crate::service::Service;
 
@@ -45,6 +47,8 @@ pub struct NodeConfig {
     pub allow_origins: Vec<String>,
     /// How long a shutdown waits for requests under way.
     pub drain: Duration,
+    /// The host as it was found and is held; `None` when nobody checked it.
+    pub host: Option<Arc<Host>>,
 }
 
 impl Default for NodeConfig {
@@ -60,6 +64,7 @@ impl Default for NodeConfig {
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
             drain: Duration::from_secs(10),
+            host: None,
         }
     }
 }
@@ -176,6 +181,7 @@ impl Node {
             plan: runtime.plan().clone(),
             shards,
             started_ns: clock::monotonic_ns(),
+            host: config.host.clone(),
         };
         let net = status.shards.iter().map(|s| s.net.clone()).collect();
         let mut node = Self {
@@ -224,6 +230,20 @@ impl Node {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.runtime.handle()
+    }
+
+    /// Tells `manager` from now on how the node is: `READY=1` once all shards accept, then its
+    /// status, and `WATCHDOG=1` while every shard turns.
+    ///
+    /// # Errors
+    /// The system's error when no thread can be made.
+    pub fn tell(&self, manager: Manager) -> io::Result<Teller> {
+        Teller::start(
+            manager,
+            self.handle(),
+            self.net.clone(),
+            self.plan().control,
+        )
     }
 
     /// How long the arenas of answered requests took to be emptied, all shards together.
@@ -319,14 +339,19 @@ fn start_shard(handle: &Handle, shard: usize, listeners: Vec<Listener>, parts: S
         let Some(seat) = parts.assemble() else {
             return;
         };
+        let mut all = true;
         for Listener { socket, speech } in listeners {
             let accepts = TcpListener::from_std(socket)
                 .map(|listener| spawn_local(net::accept(listener, speech, seat.clone())));
             match accepts {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => continue,
                 Ok(Err(error)) => tracing::error!(%error, "a shard took no acceptor"),
                 Err(error) => tracing::error!(%error, "a shard could not take its listener over"),
             }
+            all = false;
+        }
+        if all {
+            seat.stats.listening.set(1);
         }
     });
     if let Err(error) = started {

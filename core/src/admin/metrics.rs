@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Status, accounts};
+use super::{Status, accounts, process};
 
 /// Renders a snapshot of the node.
 pub(super) fn render(status: &Arc<Status>) -> String {
@@ -61,6 +61,7 @@ impl Collector for Snapshot {
         }
         self.encode_spans(&mut encoder)?;
         self.encode_arena_resets(&mut encoder)?;
+        process::encode(&mut encoder)?;
         accounts::encode_stalls(&mut encoder, &self.0.handle)?;
         accounts::encode(&mut encoder, &self.0.handle, self.0.shards.len())
     }

@@ -5,6 +5,8 @@
 mod accounts;
 mod io;
 mod metrics;
+mod placement;
+mod process;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,7 @@ use ninefold_runtime::net::{TcpListener, TcpStream};
 use ninefold_runtime::{clock, spawn_local, timeout};
 
 use io::ShardIo;
-pub(crate) use status::{ShardStatus, Status};
+pub(crate) use status::{STUCK_NS, ShardStatus, Status};
 
 use crate::limits::ADMIN_HEAD_BYTES;
 
@@ -122,6 +124,7 @@ fn route(request: &Request<Incoming>, status: &Arc<Status>) -> Response<Full<Byt
         }
         "/ready" if status.is_ready() => text(StatusCode::OK, "ready\n"),
         "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/placement" => json(StatusCode::OK, placement::document(status)),
         "/metrics" => with_type(
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -129,7 +132,7 @@ fn route(request: &Request<Incoming>, status: &Arc<Status>) -> Response<Full<Byt
         ),
         _ => text(
             StatusCode::NOT_FOUND,
-            "there are /health, /ready and /metrics\n",
+            "there are /health, /ready, /placement and /metrics\n",
         ),
     }
 }

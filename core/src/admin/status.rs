@@ -6,11 +6,12 @@ use ninefold_runtime::{Handle, Phase, Plan, clock};
 use serde::Serialize;
 
 use crate::counters::Counters;
+use crate::host::Host;
 use crate::net::NetStats;
 
 /// A shard whose loop has not turned for this long is reported as stuck. An idle shard turns at
 /// least every 250 ms.
-const STUCK_NS: u64 = 1_000_000_000;
+pub(crate) const STUCK_NS: u64 = 1_000_000_000;
 
 /// One shard as the control plane sees it.
 #[derive(Clone, Default)]
@@ -25,6 +26,7 @@ pub(crate) struct Status {
     pub(crate) plan: Plan,
     pub(crate) shards: Vec<ShardStatus>,
     pub(crate) started_ns: u64,
+    pub(crate) host: Option<Arc<Host>>,
 }
 
 #[derive(Serialize)]

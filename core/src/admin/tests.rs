@@ -46,6 +46,7 @@ impl Admin {
             plan: runtime.plan().clone(),
             shards: vec![shard],
             started_ns: clock::monotonic_ns(),
+            host: None,
         });
         let listener = listen(([127, 0, 0, 1], 0).into(), false).unwrap();
         let address = listener.local_addr().unwrap();

@@ -54,6 +54,7 @@ pub(crate) async fn accept(mut listener: TcpListener, speech: Speech, seat: Rc<S
             }
         }
     }
+    seat.stats.listening.set(0);
 }
 
 fn admit(stream: TcpStream, speech: Speech, seat: &Rc<ShardSeat>) {

@@ -116,8 +116,11 @@ impl Connection {
     }
 
     /// Serves requests until the peer closes, breaks a rule or a deadline, or the node drains.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "a block keeps `self` where it came in; an async function would hold it twice"
+    )]
     pub(super) fn serve(mut self) -> impl Future<Output = ()> {
-        // A block keeps `self` where it came in; an async function would hold it twice.
         async move {
             if let End::LastWord = self.exchange().await
                 && self.send_out().await.is_ok()

@@ -17,6 +17,8 @@ use crate::service::Service;
 /// Counts of a shard's connections, read by the control plane.
 #[derive(Debug, Default)]
 pub(crate) struct NetStats {
+    /// Whether the shard accepts: 0 or 1.
+    pub(crate) listening: Counter,
     /// Connections open now.
     pub(crate) connections: Counter,
     /// Connections closed at accept because the shard held its limit.
@@ -44,6 +46,12 @@ pub(crate) struct NetStats {
 impl NetStats {
     /// Calls `f` with name, whether it is a gauge, help and value of everything counted.
     pub(crate) fn each(&self, f: &mut dyn FnMut(&'static str, bool, &'static str, u64)) {
+        f(
+            "listening",
+            true,
+            "Whether the shard accepts connections.",
+            self.listening.get(),
+        );
         f(
             "connections_open",
             true,

@@ -68,6 +68,10 @@ impl Local {
         }
     }
 
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// The server that runs, to change what it offers.
     pub(crate) fn server(&self) -> &Server {
         &self.server

@@ -24,10 +24,14 @@ mod damage;
 mod deadlines;
 mod drain;
 mod faults;
+mod host;
 mod local;
 mod mutants;
+mod notify;
 mod process;
 mod resumed;
+#[path = "../../../tuning/tests/support/mod.rs"]
+mod saved;
 mod session_tasks;
 mod sessions;
 mod start;

@@ -104,6 +104,7 @@ fn bad_flags_are_usage_errors_that_name_what_is_valid() {
         (&["--log-format", "xml"], &["--log-format", "text", "json"]),
         (&["--log", "ninefold=loud"], &["--log", "ninefold=loud"]),
         (&["--drain", "soon"], &["--drain", "soon"]),
+        (&["--profile", "bench"], &["--profile", "dev", "production"]),
         (
             &["--no-admin", "--admin", "127.0.0.1:0"],
             &["--no-admin", "--admin"],
@@ -140,7 +141,7 @@ fn the_limits_that_are_printed_are_those_of_the_documentation() {
 
 /// The node under limits of `ulimit`, without the capability that lifts those of memory; `None`,
 /// with a printed reason, where that cannot be had.
-fn limited(limits: &str) -> Option<Command> {
+pub(crate) fn limited(limits: &str) -> Option<Command> {
     let script = format!("ulimit {limits} && exec \"$0\" \"$@\"");
     let drop_capability = ["--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"];
     if !rustix::process::geteuid().is_root() {

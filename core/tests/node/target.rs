@@ -36,7 +36,9 @@ impl Target {
             format!("ninefold_{name}_total{{"),
             format!("ninefold_{name}{{"),
         );
-        let of_name = |line: &&str| line.starts_with(&counter) || line.starts_with(&gauge);
+        let whole = format!("ninefold_{name} ");
+        let names = [counter, gauge, whole];
+        let of_name = |line: &&str| names.iter().any(|name| line.starts_with(name));
         let value = |line: &str| line.rsplit_once(' ')?.1.parse().ok();
         let values: Vec<f64> = page.lines().filter(of_name).filter_map(value).collect();
         assert!(!values.is_empty(), "no metric {name} in {page}");

@@ -33,6 +33,10 @@ pub(super) enum Receive {
 /// Received buffers that nobody has read yet. Nearly always there are none or one, so only a second
 /// one takes memory beside the socket's entry.
 #[derive(Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "a pointer in each of a million sockets is all that the second buffer may cost"
+)]
 pub(super) struct Unread {
     first: Option<RecvBuf>,
     more: Option<Box<VecDeque<RecvBuf>>>,
@@ -61,6 +65,7 @@ impl Unread {
     }
 }
 
+#[expect(clippy::box_collection, reason = "only a listener has what it points to")]
 pub(super) struct Socket {
     pub(super) generation: u32,
     pub(super) fd: Option<Descriptor>,

@@ -6,6 +6,7 @@ use std::process;
 
 use serde::{Deserialize, Serialize};
 
+use super::field;
 use super::root::Root;
 
 /// CPU time used so far; its source counts in ticks of 10 ms.
@@ -59,6 +60,11 @@ pub fn self_rss_bytes() -> Option<u64> {
 pub fn rss_bytes(pid: u32) -> Option<u64> {
     let page_bytes = u64::try_from(rustix::param::page_size()).ok()?;
     resident_pages(&read(pid, "statm")?)?.checked_mul(page_bytes)
+}
+
+/// Memory of this process that the kernel keeps from being paged out, in bytes (`VmLck`).
+pub fn self_locked_bytes() -> Option<u64> {
+    locked_bytes(&read(process::id(), "status")?)
 }
 
 /// CPU time of `pid` over all its threads, those that ended included.
@@ -135,6 +141,12 @@ fn resident_pages(statm: &str) -> Option<u64> {
     statm.split_whitespace().nth(1)?.parse().ok()
 }
 
+fn locked_bytes(status: &str) -> Option<u64> {
+    let (number, unit) = field(status, "VmLck", ':')?.split_once(' ')?;
+    let kib: u64 = (unit == "kB").then(|| number.parse().ok())??;
+    kib.checked_mul(1024)
+}
+
 /// Fields 14 and 15 of `stat`, counted from behind the name, which may hold spaces and brackets.
 fn cpu_time(stat: &str, ticks_per_s: u64) -> Option<CpuTime> {
     let (_, fields) = stat.rsplit_once(')')?;
@@ -192,7 +204,10 @@ mod tests {
         ] {
             assert_eq!(cpu_time(text, 100), None, "{text:?}");
             assert_eq!(switches(text), None, "{text:?}");
+            assert_eq!(locked_bytes(text), None, "{text:?}");
         }
+        assert_eq!(locked_bytes("VmLck:\t      64 kB"), Some(65_536));
+        assert_eq!(locked_bytes("VmLck:\t      64 MB"), None);
         assert_eq!(resident_pages("12"), None);
         assert_eq!(resident_pages("12 x"), None);
     }
