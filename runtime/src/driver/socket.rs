@@ -65,7 +65,10 @@ impl Unread {
     }
 }
 
-#[expect(clippy::box_collection, reason = "only a listener has what it points to")]
+#[expect(
+    clippy::box_collection,
+    reason = "only a listener has what it points to"
+)]
 pub(super) struct Socket {
     pub(super) generation: u32,
     pub(super) fd: Option<Descriptor>,
