@@ -304,7 +304,13 @@ impl Lines {
             if out.len() < OUT_BYTES && duplex.poll(cx, out).is_ready() && !sends {
                 return Poll::Ready(Step::Said);
             }
-            if reads && let Poll::Ready(received) = stream.poll_receive(cx) {
+            // What waits unread waits in the kernel, or in a few KiB on the heap: the buffers that
+            // are received into are the shard's.
+            let received = match reads {
+                true => stream.poll_receive(cx),
+                false => stream.poll_paused(cx),
+            };
+            if let Poll::Ready(received) = received {
                 return Poll::Ready(Step::Received(received));
             }
             if ended {
@@ -327,6 +333,8 @@ impl Lines {
                 }
                 self.end_input();
             }
+            // It came before the kernel heard that nothing more is read.
+            Ok(Some(_)) if self.input == Input::Ended => {}
             Ok(Some(buffer)) => {
                 self.word_ns = clock::monotonic_ns();
                 self.inbox.push(buffer);

@@ -126,6 +126,26 @@ fn deadlines_are_kept_and_a_limit_of_connections() {
 }
 
 #[test]
+fn who_sends_ahead_of_its_calls_leaves_others_their_buffers() {
+    // More connections than it takes to pin every receive buffer of a shard.
+    const AHEAD: usize = 80;
+    let mut config = config(1);
+    config.drain = Duration::from_millis(100);
+    let node = start(&config, |limits| limits.calls_per_channel = 1);
+    let line = format!("{}\n", modern(2, "tools/call", echo(&"x".repeat(1000))));
+    let mut ahead: Vec<_> = (0..AHEAD).map(|_| tcp(&node)).collect();
+    for channel in &mut ahead {
+        channel.say(&modern(1, "tools/call", sleep(30_000)));
+    }
+    for channel in &mut ahead {
+        channel.write(line.repeat(60).as_bytes());
+    }
+    let said = tcp(&node).ask(&modern(1, "tools/call", echo("in time")));
+    assert_eq!(said["result"]["content"][0]["text"], "in time");
+    assert!(ahead[0].is_silent(), "it was served only when a call ended");
+}
+
+#[test]
 fn a_unix_socket_is_its_owners_is_not_taken_from_a_living_node_and_goes_with_it() {
     let (_folder, path) = folder();
     let mut config = config(2);
