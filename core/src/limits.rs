@@ -189,9 +189,11 @@ limits! {
         "questions to clients fail, calls cannot be cancelled, streams get 503";
     /// Legacy calls of one shard that may go on when their client has gone.
     calls_alone_per_shard: usize, Count = 1024, 0..=1_048_576, "the call ends";
-    /// Calls under way on one connection whose messages are lines, or on one stream of 2024-11-05.
+    /// Calls under way on one connection whose messages are lines, or on one stream of 2024-11-05;
+    /// the subscriptions there, counted apart.
     calls_per_channel: usize, Count = 256, 1..=65_536,
-        "nothing more is read until one ends; while a call waits for the client, -32603";
+        "nothing more is read until one ends; while a call waits for the client, -32603; \
+         a subscription is refused";
     /// Time that such calls are given when their client says no more.
     input_end_ms: u64, Millis = 5 * SECOND, 0..=HOUR, "the calls end";
     /// Events of one session that are kept for replay.

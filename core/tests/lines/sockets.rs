@@ -205,3 +205,19 @@ fn http_is_spoken_on_a_unix_socket_too() {
     );
     node.shutdown();
 }
+
+#[test]
+fn a_channel_has_a_limit_of_subscriptions() {
+    let node = start(&config(1), |limits| limits.calls_per_channel = 2);
+    let mut channel = tcp(&node);
+    let wanted = || json!({"notifications": {"toolsListChanged": true}});
+    for id in [1, 2] {
+        let heard = channel.ask(&modern(id, "subscriptions/listen", wanted()));
+        assert_eq!(heard.get("error"), None, "{heard}");
+    }
+    let refused = channel.ask(&modern(3, "subscriptions/listen", wanted()));
+    assert_eq!((&refused["id"], refused.get("result")), (&json!(3), None));
+    let said = refused["error"]["message"].as_str().unwrap_or_default();
+    assert!(said.starts_with("Too many subscriptions"), "{refused}");
+    assert_eq!(channel.ask(&modern(4, "tools/list", json!({})))["id"], 4);
+}
