@@ -205,7 +205,7 @@ impl Lines {
             self.line_ns = None;
             let skips = std::mem::replace(&mut self.input, Input::Open) == Input::Skips;
             if !skips && end > self.limits().body_bytes {
-                self.refuse("Parse error: the line is over its limit of bytes");
+                self.refuse_long();
             } else if !skips {
                 self.answer(end).await;
             }
@@ -254,11 +254,19 @@ impl Lines {
         self.line_ns.get_or_insert(self.word_ns);
         if self.input == Input::Open && self.searched > self.limits().body_bytes {
             self.input = Input::Skips;
-            self.refuse("Parse error: the line is over its limit of bytes");
+            self.refuse_long();
         }
         if self.input == Input::Skips {
             self.inbox.consume(self.searched);
             self.searched = 0;
+        }
+    }
+
+    fn refuse_long(&mut self) {
+        self.refuse("Parse error: the line is over its limit of bytes");
+        // Whether it began HTTP is not known, so what follows may be written by a web page.
+        if self.far == Far::Socket && self.duplex.is_undecided() {
+            self.end_input();
         }
     }
 

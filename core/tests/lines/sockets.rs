@@ -92,6 +92,17 @@ fn a_web_page_cannot_have_lines_read() {
         (&json!(-32700), None)
     );
     assert_eq!(browser.drain(), 0);
+    // Nor by a first line too long to be looked at, whether its end has come or not.
+    let node = start(&config(1), |limits| limits.body_bytes = 1024);
+    for filler in [2000, 20_000] {
+        let mut browser = tcp(&node);
+        let path = "x".repeat(filler);
+        let body = modern(1, "tools/call", echo("from a page"));
+        let post = format!("POST /{path} HTTP/1.1\r\n\r\n{body}\n");
+        browser.write(post.as_bytes());
+        assert_eq!(browser.hear()["error"]["code"], -32700);
+        assert_eq!(browser.drain(), 0);
+    }
 }
 
 #[test]
