@@ -280,6 +280,8 @@ fixed! {
     LINGER_BYTES: usize, Bytes = MIB, "closed";
     /// Time for that.
     LINGER_MS: u64, Millis = SECOND, "closed";
+    /// Requests of one shard that may wait for keys at once: each holds what was received of it.
+    KEY_WAITS: usize, Count = 32, "401, or 503 with Retry-After, at once";
     /// Bytes of the head of a request to the admin listener.
     ADMIN_HEAD_BYTES: usize, Bytes = 16 * KIB, "431 and close";
     /// Updates of resources that may wait for one shard.
