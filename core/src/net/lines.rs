@@ -94,6 +94,8 @@ pub(crate) struct Lines {
     word_ns: u64,
     /// When the input ended.
     ended_ns: u64,
+    /// Whether the channel was told that the node drains.
+    drained: bool,
     counted_bytes: usize,
     _open: OpenConnection,
     /// Among the connections of its peer.
@@ -120,6 +122,7 @@ impl Lines {
             line_ns: None,
             word_ns: clock::monotonic_ns(),
             ended_ns: 0,
+            drained: false,
             counted_bytes: 0,
             _open: seat.open_connection(),
             _place: None,
@@ -160,8 +163,11 @@ impl Lines {
                     true
                 }
                 Ok(Step::Drains) => {
+                    self.drained = true;
                     self.duplex.drain();
-                    self.end_input();
+                    if self.input != Input::Ended {
+                        self.end_input();
+                    }
                     true
                 }
                 Err(late) => self.late(late),
@@ -302,7 +308,7 @@ impl Lines {
     async fn step(&mut self) -> Step {
         let reads = self.takes_more();
         let sends = self.sending_ns.is_some();
-        let ended = self.input == Input::Ended;
+        let drained = self.drained;
         let (stream, duplex, out) = (&mut self.stream, &mut self.duplex, &mut self.out);
         let mut drain = pin!(draining());
         poll_fn(|cx| {
@@ -321,7 +327,7 @@ impl Lines {
             if let Poll::Ready(received) = received {
                 return Poll::Ready(Step::Received(received));
             }
-            if ended {
+            if drained {
                 return Poll::Pending;
             }
             drain.as_mut().poll(cx).map(|()| Step::Drains)

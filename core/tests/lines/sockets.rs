@@ -232,3 +232,22 @@ fn a_channel_has_a_limit_of_subscriptions() {
     assert!(said.starts_with("Too many subscriptions"), "{refused}");
     assert_eq!(channel.ask(&modern(4, "tools/list", json!({})))["id"], 4);
 }
+
+#[test]
+fn a_drain_ends_a_subscription_whose_client_says_no_more() {
+    let node = start(&config(1), |limits| limits.input_end_ms = 30_000);
+    let mut channel = tcp(&node);
+    let wanted = json!({"notifications": {"toolsListChanged": true}});
+    channel.ask(&modern("s", "subscriptions/listen", wanted));
+    channel.say(&modern(1, "tools/call", sleep(2000)));
+    let stream = channel.write.take().expect("a stream");
+    stream.shutdown(Shutdown::Write).expect("a socket");
+    // Who comes later is served later: by then the end has been seen.
+    tcp(&node).ask(&modern(1, "tools/call", echo("x")));
+    assert_eq!(node.shutdown().tasks_dropped, 0);
+    let mut heard = [channel.hear(), channel.hear(), channel.hear()];
+    heard.sort_by_key(|it| it["id"].to_string());
+    assert_eq!((&heard[0]["id"], &heard[1]["id"]), (&json!("s"), &json!(1)));
+    assert_eq!(heard[2]["method"], "notifications/cancelled");
+    assert_eq!(channel.drain(), 0);
+}
