@@ -114,8 +114,9 @@ impl Duplex {
         self.calls() < limit || self.under_way.asks()
     }
 
-    /// The peer says no more: questions that it was asked have no answer.
+    /// The peer says no more: questions that it was or will be asked have no answer.
     pub(crate) fn input_ended(&self) {
+        self.under_way.hears_no_more();
         for question in self.under_way.questions() {
             self.seat.sessions.give_up(&question);
         }

@@ -166,6 +166,8 @@ async fn talk(seat: Rc<ShardSeat>, slot: Slot, said: Rc<RefCell<Vec<u8>>>) {
             if !drains && drain.as_mut().poll(cx).is_ready() {
                 drains = true;
                 duplex.drain();
+                // Its messages are not taken from now on.
+                duplex.input_ended();
                 return Poll::Ready(Step::Said);
             }
             if drains || !duplex.takes_more() {
