@@ -184,7 +184,6 @@ async fn talk(seat: Rc<ShardSeat>, slot: Slot, said: Rc<RefCell<Vec<u8>>>) {
                 let arena = seat.arenas.take();
                 let mut answer = Vec::new();
                 duplex.take(&mut message, &arena, &mut answer).await;
-                seat.arenas.give(arena);
                 said.borrow_mut().append(&mut answer);
             }
             Step::Said => {}
