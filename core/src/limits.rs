@@ -136,7 +136,8 @@ limits! {
     /// Values in a request body, counted from above: a value takes 48 bytes while it is read, so
     /// that a body of digits and commas would grow to many times its size.
     json_values: usize, Count = 1_048_576, 1024..=67_108_864, "400 with -32700";
-    /// Bytes that the connections of one shard may gather before they are whole requests.
+    /// Bytes that the connections of one shard may gather before they are whole requests; counted
+    /// apart, those of messages that its streams of 2024-11-05 have not taken.
     inbox_bytes_per_shard: usize, Bytes = 256 * MIB, 1_048_576..=68_719_476_736,
         "503 with Retry-After and close";
     /// Open connections of one shard.
