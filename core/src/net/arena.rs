@@ -15,7 +15,8 @@ pub(crate) struct Arenas {
 }
 
 impl Arenas {
-    /// Borrows an empty arena, which comes back when it is dropped, as by a request that ends early.
+    /// Borrows an empty arena, which comes back when it is dropped, be it by a request that ends
+    /// early.
     pub(super) fn take(&self) -> Lent<'_> {
         self.in_use.set(self.in_use.get() + 1);
         Lent {
