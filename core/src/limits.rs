@@ -136,7 +136,8 @@ limits! {
     /// Values in a request body, counted from above: a value takes 48 bytes while it is read, so
     /// that a body of digits and commas would grow to many times its size.
     json_values: usize, Count = 1_048_576, 1024..=67_108_864, "400 with -32700";
-    /// Bytes that the connections of one shard may gather before they are whole requests.
+    /// Bytes that the connections of one shard may gather before they are whole requests; counted
+    /// apart, those of messages that its streams of 2024-11-05 have not taken.
     inbox_bytes_per_shard: usize, Bytes = 256 * MIB, 1_048_576..=68_719_476_736,
         "503 with Retry-After and close";
     /// Open connections of one shard.
@@ -189,9 +190,11 @@ limits! {
         "questions to clients fail, calls cannot be cancelled, streams get 503";
     /// Legacy calls of one shard that may go on when their client has gone.
     calls_alone_per_shard: usize, Count = 1024, 0..=1_048_576, "the call ends";
-    /// Calls under way on one connection whose messages are lines, or on one stream of 2024-11-05.
+    /// Calls under way on one connection whose messages are lines, or on one stream of 2024-11-05;
+    /// the subscriptions there, counted apart.
     calls_per_channel: usize, Count = 256, 1..=65_536,
-        "nothing more is read until one ends; while a call waits for the client, -32603";
+        "nothing more is read until one ends; while a call waits for the client, -32603; \
+         a subscription is refused";
     /// Time that such calls are given when their client says no more.
     input_end_ms: u64, Millis = 5 * SECOND, 0..=HOUR, "the calls end";
     /// Events of one session that are kept for replay.
@@ -284,6 +287,8 @@ fixed! {
     LINGER_BYTES: usize, Bytes = MIB, "closed";
     /// Time for that.
     LINGER_MS: u64, Millis = SECOND, "closed";
+    /// Requests of one shard that may wait for keys at once: each holds what was received of it.
+    KEY_WAITS: usize, Count = 32, "401, or 503 with Retry-After, at once";
     /// Bytes of the head of a request to the admin listener.
     ADMIN_HEAD_BYTES: usize, Bytes = 16 * KIB, "431 and close";
     /// Settings of the host that a start names, each in a line.

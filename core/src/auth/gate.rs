@@ -1,6 +1,6 @@
 //! Where requests come in on one shard: each brings a token, each token is looked at.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -17,7 +17,7 @@ use super::jwt;
 use super::keys::{KeySet, Looking};
 use super::refusal::{Flaw, Refusal};
 use crate::http::Head;
-use crate::limits::Limits;
+use crate::limits::{KEY_WAITS, Limits};
 
 /// The gate of one shard.
 pub(crate) struct Gate {
@@ -25,7 +25,31 @@ pub(crate) struct Gate {
     keys: RefCell<Arc<KeySet>>,
     cache: RefCell<Cache>,
     looking: Option<Arc<Looking>>,
+    waiting: Waiting,
     token_bytes: usize,
+}
+
+/// Requests that wait for keys, each with what was received of it.
+#[derive(Default)]
+struct Waiting(Cell<usize>);
+
+/// One of them, while it lives.
+pub(crate) struct Waiter<'a>(&'a Waiting);
+
+impl Waiting {
+    fn enter(&self) -> Option<Waiter<'_>> {
+        let waiting = self.0.get();
+        (waiting < KEY_WAITS).then(|| {
+            self.0.set(waiting + 1);
+            Waiter(self)
+        })
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.0.set(self.0.0.get() - 1);
+    }
 }
 
 /// What became of a look at a token.
@@ -44,6 +68,7 @@ impl Gate {
             access,
             cache: RefCell::new(Cache::new(limits.auth_cache_count)),
             looking: None,
+            waiting: Waiting::default(),
             token_bytes: limits.auth_token_bytes,
         }
     }
@@ -61,6 +86,11 @@ impl Gate {
     pub(crate) fn has_looked(&self, number: u64) -> bool {
         let looking = self.looking.as_ref();
         looking.is_none_or(|looking| looking.has_done(number))
+    }
+
+    /// Counts a request that waits for keys; `None` at the limit.
+    pub(crate) fn begin_wait(&self) -> Option<Waiter<'_>> {
+        self.waiting.enter()
     }
 
     /// Judges the token of a request. Nothing of an earlier request counts.
@@ -132,4 +162,20 @@ impl Gate {
 fn now_s() -> u64 {
     let since = clock::wall_clock().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_requests_wait_for_keys_and_each_makes_room_when_it_ends() {
+        let waiting = Waiting::default();
+        let mut waiters: Vec<_> = (0..KEY_WAITS).map(|_| waiting.enter()).collect();
+        assert!(waiters.iter().all(Option::is_some));
+        assert!(waiting.enter().is_none());
+        waiters.pop();
+        waiters.push(waiting.enter());
+        assert!(waiters.iter().all(Option::is_some) && waiting.enter().is_none());
+    }
 }

@@ -20,12 +20,12 @@ use futures_util::stream::{SelectAll, StreamExt};
 use self::batch::Batch;
 use self::says::Says;
 use self::under_way::UnderWay;
-use crate::counters::Kind;
+use crate::counters::{Kind, bump};
 use crate::mcp::dispatch::Flow;
 use crate::mcp::work::{Work, json};
 use crate::mcp::{Era, META_VERSION, Version, v2025_11_25, v2026_07_28};
 use crate::net::ShardSeat;
-use crate::rpc::{Id, Message, Params, Response, RpcError, Value, write};
+use crate::rpc::{Code, Id, Message, Params, Response, RpcError, Value, write};
 use crate::session::{Change, SessionError, SessionId, SessionView, Sessions};
 
 /// What waits to be sent on a channel before nothing more is read or polled for it; one message
@@ -114,8 +114,9 @@ impl Duplex {
         self.calls() < limit || self.under_way.asks()
     }
 
-    /// The peer says no more: questions that it was asked have no answer.
+    /// The peer says no more: questions that it was or will be asked have no answer.
     pub(crate) fn input_ended(&self) {
+        self.under_way.hears_no_more();
         for question in self.under_way.questions() {
             self.seat.sessions.give_up(&question);
         }
@@ -272,6 +273,11 @@ impl Duplex {
                 self.goes_on(work, None)?;
             }
             Flow::Listens(listening) => {
+                if self.subscriptions() >= seat.service.server().limits().calls_per_channel {
+                    bump(&seat.service.counters().refused_session_capacity);
+                    let wanted = "Too many subscriptions on this connection: cancel one";
+                    return Err(RpcError::new(503, Code::Transport, wanted));
+                }
                 let open = seat.service.open_stream()?;
                 self.says
                     .push(Says::listening(&seat, &self.under_way, listening, open));

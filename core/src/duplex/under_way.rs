@@ -27,6 +27,8 @@ pub(super) struct UnderWay {
     listeners: RefCell<BTreeMap<Box<str>, Waker>>,
     /// Questions to the peer that wait for its answer.
     questions: RefCell<BTreeSet<String>>,
+    /// Whether the peer says no more, so that no question has an answer.
+    deaf: Cell<bool>,
     /// Messages about questions that are not waited for any more.
     notices: RefCell<Vec<String>>,
 }
@@ -160,6 +162,11 @@ impl UnderWay {
         self.questions.borrow().clone()
     }
 
+    /// Questions from now on have no answer.
+    pub(super) fn hears_no_more(&self) {
+        self.deaf.set(true);
+    }
+
     pub(super) fn take_notices(&self) -> Vec<String> {
         self.notices.take()
     }
@@ -202,6 +209,9 @@ impl SessionLink for Link {
         };
         let reply = async move {
             let mut question = question;
+            if question.under_way.deaf.get() {
+                return None;
+            }
             question
                 .under_way
                 .questions

@@ -52,6 +52,14 @@ impl Parcel {
             Self::Cancel | Self::End => 0,
         }
     }
+
+    /// Bytes that a client has sent and its stream is to take.
+    fn message_bytes(&self) -> usize {
+        match self {
+            Self::Message(text) => text.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// What is known of a parcel when it has been posted.
@@ -100,6 +108,9 @@ pub(crate) struct Hub {
     slots_max: usize,
     queue_max: usize,
     queue_bytes_max: usize,
+    /// Bytes of the messages of clients that wait in slots.
+    message_bytes: Cell<usize>,
+    message_bytes_max: usize,
     streams: Cell<u64>,
 }
 
@@ -137,7 +148,10 @@ impl Message for Post {
 
 impl Handler<Post> for HubActor {
     fn handle(&mut self, post: Post, _: &mut Context<'_, Self>) {
-        self.0.deliver(post.to, post.parcel);
+        if self.0.deliver(post.to, post.parcel) == Posted::NoRoom {
+            // Its sender was told that it is on its way: the stream cannot go on without it.
+            self.0.deliver(post.to, Parcel::End);
+        }
     }
 }
 
@@ -153,6 +167,8 @@ impl Hub {
             slots_max: limits.waits_per_shard,
             queue_max: limits.replay_count,
             queue_bytes_max: limits.stream_bytes,
+            message_bytes: Cell::new(0),
+            message_bytes_max: limits.inbox_bytes_per_shard,
             streams: Cell::new(0),
         });
         let options = SpawnOptions {
@@ -236,6 +252,12 @@ impl Hub {
         }
     }
 
+    /// A parcel waits no more.
+    fn taken(&self, parcel: &Parcel) {
+        let waiting = &self.message_bytes;
+        waiting.set(waiting.get() - parcel.message_bytes());
+    }
+
     fn deliver(&self, to: SlotRef, parcel: Parcel) -> Posted {
         let entries = self.entries.borrow();
         let waiting = entries
@@ -246,12 +268,17 @@ impl Hub {
         let Some(waiting) = waiting else {
             return Posted::Nowhere;
         };
+        let message_bytes = self.message_bytes.get() + parcel.message_bytes();
+        if message_bytes > self.message_bytes_max {
+            return Posted::NoRoom;
+        }
         let mut queue = waiting.queue.borrow_mut();
         let bytes = waiting.queued_bytes.get() + parcel.bytes();
         let room = queue.len() < self.queue_max && bytes <= self.queue_bytes_max;
         // What is larger than the room waits alone.
         if room || queue.is_empty() {
             waiting.queued_bytes.set(bytes);
+            self.message_bytes.set(message_bytes);
             queue.push_back(parcel);
         } else if !matches!(queue.back(), Some(Parcel::End)) {
             // The reader is behind by more than is kept for it: it must come back for the rest.
@@ -280,6 +307,7 @@ impl Slot {
         if let Some(parcel) = self.waiting.queue.borrow_mut().pop_front() {
             let queued = &self.waiting.queued_bytes;
             queued.set(queued.get() - parcel.bytes());
+            self.hub.taken(&parcel);
             return Poll::Ready(parcel);
         }
         *self.waiting.waker.borrow_mut() = Some(cx.waker().clone());
@@ -293,6 +321,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        let unread = self.waiting.queue.take();
+        unread.iter().for_each(|parcel| self.hub.taken(parcel));
         let index = self.at.route.index;
         if let Some(entry) = self.hub.entries.borrow_mut().get_mut(index as usize) {
             entry.waiting = None;

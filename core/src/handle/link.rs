@@ -64,7 +64,11 @@ impl SessionLink for Link {
             last,
         };
         if last {
-            return tell(self.session, record);
+            if !tell(self.session, record) {
+                // Who comes back for the stream would wait for ever for an event that is not kept.
+                self.end_stream(stream);
+            }
+            return;
         }
         // A session that is gone, or so busy that it has no room, replays less.
         let _ = self.session.cast(record);

@@ -7,10 +7,13 @@ use ninefold_runtime::{Address, Handler, Message, SendError, sleep, spawn_local}
 use crate::limits::TELL_AGAIN_MS;
 
 /// Tells an actor what it must know, or it would wait for ever for what has ended: again and again
-/// while it has no room, until it has or is gone.
-pub(super) fn tell<A: Handler<M>, M: Message>(to: Address<A>, message: M) {
-    let Err(SendError::Full(mut left) | SendError::Shed(mut left)) = to.cast(message) else {
-        return;
+/// while it has no room, until it has or is gone. False when the message is larger than all the
+/// room that its actor has, so that it is never told.
+pub(super) fn tell<A: Handler<M>, M: Message>(to: Address<A>, message: M) -> bool {
+    let mut left = match to.cast(message) {
+        Err(SendError::Full(left) | SendError::Shed(left)) => left,
+        Err(SendError::TooLarge(_)) => return false,
+        Ok(()) | Err(_) => return true,
     };
     let again = async move {
         loop {
@@ -23,4 +26,5 @@ pub(super) fn tell<A: Handler<M>, M: Message>(to: Address<A>, message: M) {
     };
     // A shard that stops takes no task, and ends its actors.
     let _ = spawn_local(again);
+    true
 }

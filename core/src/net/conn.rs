@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bumpalo::Bump;
@@ -142,10 +142,10 @@ impl Connection {
             let arena = seat.arenas.take();
             // What requests need until they are answered lives in their arena, so that the
             // connection's own state stays small while it is idle.
-            let answering = bumpalo::boxed::Box::pin_in(self.answer_what_is_there(&arena), &arena);
+            let answering = bumpalo::boxed::Box::pin_in(self.answer_what_is_there(&arena), &*arena);
             let next = answering.await;
             let emptying = clock::cycles();
-            seat.arenas.give(arena);
+            drop(arena);
             let took = clock::cycles().saturating_sub(emptying);
             seat.stats.arena_reset.record(took);
             let next = match next {
@@ -221,7 +221,9 @@ impl Connection {
         self.settle();
         let (mut peer, mut drained) = (Peer::There, false);
         loop {
-            if let Err(_gone) = self.send_out().await {
+            let sent = self.send_out().await;
+            // Bytes that nobody takes would pile up while it goes on.
+            if sent.is_err() || self.inbox.bytes().len() > PIPELINED_BYTES {
                 return Err(self.abandoned(rest));
             }
             self.out = send_buffer();
@@ -247,8 +249,7 @@ impl Connection {
                     let taken = self.take_in(Ok(Some(buffer)));
                     self.settle();
                     if taken.is_err() || self.inbox.bytes().len() > PIPELINED_BYTES {
-                        // Nothing else may be said in the middle of an answer, and bytes that
-                        // nobody takes would pin the shard's buffers.
+                        // Nothing else may be said in the middle of an answer.
                         self.out.clear();
                         return Err(self.abandoned(rest));
                     }
@@ -398,6 +399,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Takes to the heap what the peer sends ahead, and has no more received: one that does not
+    /// read must not pin the buffers of the shard by what it sends.
+    fn hold_unread(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Ok(Some(buffer))) = self.stream.poll_paused(cx) {
+            self.received += buffer.len();
+            self.inbox.push(buffer);
+        }
+        self.settle();
+    }
+
     fn count_gathered(&mut self) {
         let now = self.inbox.gathered_bytes();
         self.seat.count_gathered(self.counted_bytes, now);
@@ -422,7 +433,14 @@ impl Connection {
             return Ok(());
         }
         let within = Duration::from_millis(self.limits().write_deadline_ms);
-        match timeout(within, self.stream.flushed()).await {
+        let flushed = poll_fn(|cx| {
+            let flushed = self.stream.poll_flushed(cx);
+            if flushed.is_pending() {
+                self.hold_unread(cx);
+            }
+            flushed
+        });
+        match timeout(within, flushed).await {
             Ok(flushed) => flushed,
             Err(_) => {
                 self.seat.stats.slow_readers.add(1);

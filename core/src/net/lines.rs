@@ -94,6 +94,8 @@ pub(crate) struct Lines {
     word_ns: u64,
     /// When the input ended.
     ended_ns: u64,
+    /// Whether the channel was told that the node drains.
+    drained: bool,
     counted_bytes: usize,
     _open: OpenConnection,
     /// Among the connections of its peer.
@@ -120,6 +122,7 @@ impl Lines {
             line_ns: None,
             word_ns: clock::monotonic_ns(),
             ended_ns: 0,
+            drained: false,
             counted_bytes: 0,
             _open: seat.open_connection(),
             _place: None,
@@ -160,8 +163,11 @@ impl Lines {
                     true
                 }
                 Ok(Step::Drains) => {
+                    self.drained = true;
                     self.duplex.drain();
-                    self.end_input();
+                    if self.input != Input::Ended {
+                        self.end_input();
+                    }
                     true
                 }
                 Err(late) => self.late(late),
@@ -205,7 +211,7 @@ impl Lines {
             self.line_ns = None;
             let skips = std::mem::replace(&mut self.input, Input::Open) == Input::Skips;
             if !skips && end > self.limits().body_bytes {
-                self.refuse("Parse error: the line is over its limit of bytes");
+                self.refuse_long();
             } else if !skips {
                 self.answer(end).await;
             }
@@ -237,12 +243,9 @@ impl Lines {
             self.out = send_buffer();
         }
         let arena = self.seat.arenas.take();
-        {
-            let take = self.duplex.take(line, &arena, &mut self.out);
-            // As for HTTP, what a message needs while it is taken lives in its arena.
-            bumpalo::boxed::Box::pin_in(take, &arena).await;
-        }
-        self.seat.arenas.give(arena);
+        let take = self.duplex.take(line, &arena, &mut self.out);
+        // As for HTTP, what a message needs while it is taken lives in its arena.
+        bumpalo::boxed::Box::pin_in(take, &*arena).await;
     }
 
     /// A line has begun and is not whole. What has come of one that is over its limit is dropped,
@@ -254,11 +257,19 @@ impl Lines {
         self.line_ns.get_or_insert(self.word_ns);
         if self.input == Input::Open && self.searched > self.limits().body_bytes {
             self.input = Input::Skips;
-            self.refuse("Parse error: the line is over its limit of bytes");
+            self.refuse_long();
         }
         if self.input == Input::Skips {
             self.inbox.consume(self.searched);
             self.searched = 0;
+        }
+    }
+
+    fn refuse_long(&mut self) {
+        self.refuse("Parse error: the line is over its limit of bytes");
+        // Whether it began HTTP is not known, so what follows may be written by a web page.
+        if self.far == Far::Socket && self.duplex.is_undecided() {
+            self.end_input();
         }
     }
 
@@ -294,7 +305,7 @@ impl Lines {
     async fn step(&mut self) -> Step {
         let reads = self.takes_more();
         let sends = self.sending_ns.is_some();
-        let ended = self.input == Input::Ended;
+        let drained = self.drained;
         let (stream, duplex, out) = (&mut self.stream, &mut self.duplex, &mut self.out);
         let mut drain = pin!(draining());
         poll_fn(|cx| {
@@ -304,10 +315,16 @@ impl Lines {
             if out.len() < OUT_BYTES && duplex.poll(cx, out).is_ready() && !sends {
                 return Poll::Ready(Step::Said);
             }
-            if reads && let Poll::Ready(received) = stream.poll_receive(cx) {
+            // What waits unread waits in the kernel, or in a few KiB on the heap: the buffers that
+            // are received into are the shard's.
+            let received = match reads {
+                true => stream.poll_receive(cx),
+                false => stream.poll_paused(cx),
+            };
+            if let Poll::Ready(received) = received {
                 return Poll::Ready(Step::Received(received));
             }
-            if ended {
+            if drained {
                 return Poll::Pending;
             }
             drain.as_mut().poll(cx).map(|()| Step::Drains)
@@ -327,6 +344,8 @@ impl Lines {
                 }
                 self.end_input();
             }
+            // It came before the kernel heard that nothing more is read.
+            Ok(Some(_)) if self.input == Input::Ended => {}
             Ok(Some(buffer)) => {
                 self.word_ns = clock::monotonic_ns();
                 self.inbox.push(buffer);

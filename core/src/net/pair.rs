@@ -166,6 +166,8 @@ async fn talk(seat: Rc<ShardSeat>, slot: Slot, said: Rc<RefCell<Vec<u8>>>) {
             if !drains && drain.as_mut().poll(cx).is_ready() {
                 drains = true;
                 duplex.drain();
+                // Its messages are not taken from now on.
+                duplex.input_ended();
                 return Poll::Ready(Step::Said);
             }
             if drains || !duplex.takes_more() {
@@ -184,7 +186,6 @@ async fn talk(seat: Rc<ShardSeat>, slot: Slot, said: Rc<RefCell<Vec<u8>>>) {
                 let arena = seat.arenas.take();
                 let mut answer = Vec::new();
                 duplex.take(&mut message, &arena, &mut answer).await;
-                seat.arenas.give(arena);
                 said.borrow_mut().append(&mut answer);
             }
             Step::Said => {}

@@ -63,7 +63,9 @@ impl Service {
         };
         let judged = match gate.judge(exchange.head) {
             // Rare, so its state is not part of every request's.
-            Judged::Waits(number, _) => Box::pin(self.wait_for_keys(gate, number, exchange)).await,
+            Judged::Waits(number, refusal) => {
+                Box::pin(self.wait_for_keys(gate, (number, refusal), exchange)).await
+            }
             judged => judged,
         };
         match judged {
@@ -92,13 +94,16 @@ impl Service {
     }
 
     /// Waits until the look for keys with this number has been done, within bounds, and judges
-    /// again.
+    /// again. Where too many wait already, it is refused as it was judged.
     async fn wait_for_keys<S>(
         &self,
         gate: &Gate,
-        number: u64,
+        (number, refusal): (u64, Refusal),
         exchange: &Exchange<'_, '_, S>,
     ) -> Judged {
+        let Some(_waiter) = gate.begin_wait() else {
+            return Judged::Refused(refusal);
+        };
         let began_ns = clock::monotonic_ns();
         let bound_ns = self.server.limits().jwks_wait_ms.saturating_mul(1_000_000);
         while !gate.has_looked(number) && clock::monotonic_ns() - began_ns < bound_ns {

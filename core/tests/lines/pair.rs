@@ -2,15 +2,30 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use ninefold::{Node, NodeConfig, Server};
+use ninefold::limits::Limits;
+use ninefold::{Context, Elicit, NoArguments, Node, NodeConfig, Server};
 use serde_json::{Value, json};
 
 use crate::channel::{PATIENCE, echo, legacy, sleep};
 
 fn start(shards: usize, sse_2024: bool) -> Node {
-    let builder = Server::builder("test", "1").builtin_tools(|| UNIX_EPOCH);
+    start_with(shards, sse_2024, Limits::default())
+}
+
+fn start_with(shards: usize, sse_2024: bool, limits: Limits) -> Node {
+    let asks = |NoArguments {}, of: Context| async move {
+        let form = Elicit::form_of("Who?", json!({"type": "object", "properties": {}}));
+        match of.elicit("name", form).await {
+            Ok(answer) => answer.content["name"].to_string(),
+            Err(error) => error.to_string(),
+        }
+    };
+    let builder = Server::builder("test", "1")
+        .limits(limits)
+        .builtin_tools(|| UNIX_EPOCH)
+        .context_tool("asks", "Asks for a name", asks);
     let mut config = NodeConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         admin: None,
@@ -86,7 +101,7 @@ fn hello() -> Value {
     legacy(
         0,
         "initialize",
-        json!({"protocolVersion": "2024-11-05", "capabilities": {},
+        json!({"protocolVersion": "2024-11-05", "capabilities": {"elicitation": {}},
         "clientInfo": {"name": "old", "version": "1"}}),
     )
 }
@@ -156,4 +171,51 @@ fn its_guards_are_those_of_http_and_without_its_switch_it_is_not_there() {
         status(node.address(), &get(&format!("{local}{sse}")), ""),
         404
     );
+}
+
+#[test]
+fn a_drain_waits_for_no_answer_that_it_would_not_take() {
+    let node = start(1, true);
+    let address = node.address();
+    let (mut stream, to) = Stream::open(address);
+    assert_eq!(post(address, &to, &hello()), 202);
+    stream.hear();
+    let call = legacy(1, "tools/call", json!({"name": "asks", "arguments": {}}));
+    assert_eq!(post(address, &to, &call), 202);
+    assert_eq!(stream.hear()["method"], "elicitation/create");
+    assert_eq!(node.shutdown().tasks_dropped, 0);
+    let said = stream.hear();
+    let result = match said["method"].as_str() {
+        Some("notifications/cancelled") => stream.hear(),
+        _ => said,
+    };
+    assert_eq!(result["id"], 1);
+}
+
+#[test]
+fn messages_that_a_stream_does_not_take_are_bounded_for_its_shard() {
+    let limits = Limits {
+        inbox_bytes_per_shard: 1 << 20,
+        stream_bytes: 8 << 20,
+        calls_per_channel: 1,
+        ..Limits::default()
+    };
+    let node = start_with(1, true, limits);
+    let address = node.address();
+    let (mut busy, busy_to) = Stream::open(address);
+    assert_eq!(post(address, &busy_to, &hello()), 202);
+    busy.hear();
+    let call = legacy(1, "tools/call", sleep(30_000));
+    assert_eq!(post(address, &busy_to, &call), 202);
+    let large = legacy(2, "tools/call", echo(&"x".repeat(300 << 10)));
+    let posted = [(); 4].map(|()| post(address, &busy_to, &large));
+    assert_eq!(posted, [202, 202, 202, 503]);
+    // They go with their stream.
+    let (_other, other_to) = Stream::open(address);
+    assert_eq!(post(address, &other_to, &large), 503);
+    drop(busy);
+    let begun = Instant::now();
+    while post(address, &other_to, &large) != 202 {
+        assert!(begun.elapsed() < PATIENCE, "there never was room again");
+    }
 }

@@ -92,6 +92,17 @@ fn a_web_page_cannot_have_lines_read() {
         (&json!(-32700), None)
     );
     assert_eq!(browser.drain(), 0);
+    // Nor by a first line too long to be looked at, whether its end has come or not.
+    let node = start(&config(1), |limits| limits.body_bytes = 1024);
+    for filler in [2000, 20_000] {
+        let mut browser = tcp(&node);
+        let path = "x".repeat(filler);
+        let body = modern(1, "tools/call", echo("from a page"));
+        let post = format!("POST /{path} HTTP/1.1\r\n\r\n{body}\n");
+        browser.write(post.as_bytes());
+        assert_eq!(browser.hear()["error"]["code"], -32700);
+        assert_eq!(browser.drain(), 0);
+    }
 }
 
 #[test]
@@ -123,6 +134,26 @@ fn deadlines_are_kept_and_a_limit_of_connections() {
         assert_eq!(channel.ask(&modern(1, "tools/call", echo("in")))["id"], 1);
     }
     assert_eq!(tcp(&node).drain(), 0, "a fourth is closed at once");
+}
+
+#[test]
+fn who_sends_ahead_of_its_calls_leaves_others_their_buffers() {
+    // More connections than it takes to pin every receive buffer of a shard.
+    const AHEAD: usize = 80;
+    let mut config = config(1);
+    config.drain = Duration::from_millis(100);
+    let node = start(&config, |limits| limits.calls_per_channel = 1);
+    let line = format!("{}\n", modern(2, "tools/call", echo(&"x".repeat(1000))));
+    let mut ahead: Vec<_> = (0..AHEAD).map(|_| tcp(&node)).collect();
+    for channel in &mut ahead {
+        channel.say(&modern(1, "tools/call", sleep(30_000)));
+    }
+    for channel in &mut ahead {
+        channel.write(line.repeat(60).as_bytes());
+    }
+    let said = tcp(&node).ask(&modern(1, "tools/call", echo("in time")));
+    assert_eq!(said["result"]["content"][0]["text"], "in time");
+    assert!(ahead[0].is_silent(), "it was served only when a call ended");
 }
 
 #[test]
@@ -184,4 +215,39 @@ fn http_is_spoken_on_a_unix_socket_too() {
         "{answer}"
     );
     node.shutdown();
+}
+
+#[test]
+fn a_channel_has_a_limit_of_subscriptions() {
+    let node = start(&config(1), |limits| limits.calls_per_channel = 2);
+    let mut channel = tcp(&node);
+    let wanted = || json!({"notifications": {"toolsListChanged": true}});
+    for id in [1, 2] {
+        let heard = channel.ask(&modern(id, "subscriptions/listen", wanted()));
+        assert_eq!(heard.get("error"), None, "{heard}");
+    }
+    let refused = channel.ask(&modern(3, "subscriptions/listen", wanted()));
+    assert_eq!((&refused["id"], refused.get("result")), (&json!(3), None));
+    let said = refused["error"]["message"].as_str().unwrap_or_default();
+    assert!(said.starts_with("Too many subscriptions"), "{refused}");
+    assert_eq!(channel.ask(&modern(4, "tools/list", json!({})))["id"], 4);
+}
+
+#[test]
+fn a_drain_ends_a_subscription_whose_client_says_no_more() {
+    let node = start(&config(1), |limits| limits.input_end_ms = 30_000);
+    let mut channel = tcp(&node);
+    let wanted = json!({"notifications": {"toolsListChanged": true}});
+    channel.ask(&modern("s", "subscriptions/listen", wanted));
+    channel.say(&modern(1, "tools/call", sleep(2000)));
+    let stream = channel.write.take().expect("a stream");
+    stream.shutdown(Shutdown::Write).expect("a socket");
+    // Who comes later is served later: by then the end has been seen.
+    tcp(&node).ask(&modern(1, "tools/call", echo("x")));
+    assert_eq!(node.shutdown().tasks_dropped, 0);
+    let mut heard = [channel.hear(), channel.hear(), channel.hear()];
+    heard.sort_by_key(|it| it["id"].to_string());
+    assert_eq!((&heard[0]["id"], &heard[1]["id"]), (&json!("s"), &json!(1)));
+    assert_eq!(heard[2]["method"], "notifications/cancelled");
+    assert_eq!(channel.drain(), 0);
 }

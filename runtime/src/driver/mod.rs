@@ -478,6 +478,26 @@ impl Driver {
         Poll::Pending
     }
 
+    /// What has been received although nobody reads. Once there was something, nothing more is
+    /// received until [`Driver::poll_receive`] asks again.
+    pub(crate) fn poll_paused(
+        &mut self,
+        key: SocketKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<RecvBuf>>> {
+        let Some(socket) = self.sockets.get(key) else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let Some(buffer) = socket.received.pop() else {
+            socket.reader.note(cx);
+            return Poll::Pending;
+        };
+        if socket.receive == Receive::Armed {
+            self.pause(key, Kind::Receive);
+        }
+        Poll::Ready(Ok(Some(buffer)))
+    }
+
     /// The next accepted connection.
     pub(crate) fn poll_accept(
         &mut self,

@@ -163,6 +163,17 @@ impl TcpStream {
         poll_driver(|driver| driver.poll_receive(self.0.key, cx))
     }
 
+    /// What has been received although nobody reads; never the end of the stream. Once there was
+    /// something, nothing more is received until [`TcpStream::poll_receive`] asks again. Who does
+    /// not read polls this, for the buffers that wait here are the shard's, and there are few. The
+    /// task that polled last is woken.
+    ///
+    /// # Errors
+    /// When the socket is closed.
+    pub fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
+        poll_driver(|driver| driver.poll_paused(self.0.key, cx))
+    }
+
     /// Starts to send `buffer`, which returns to the shard's pool when it has gone.
     ///
     /// # Errors
