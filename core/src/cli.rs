@@ -41,10 +41,6 @@ Exit codes of serve: 0 served and stopped; 1 could not start; 2 usage; 130 stopp
 signal. Those of call, list, read, prompt and ping are in their --help.";
 
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a process has one, from its command line"
-)]
 pub(crate) enum Command {
     /// Serve MCP until SIGTERM or SIGINT, then drain: over HTTP, or for the client that starts it.
     Serve(Box<Serve>),
