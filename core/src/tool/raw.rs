@@ -21,6 +21,9 @@ const EXPLAINED_VALUES_MAX: usize = 256;
 pub(crate) struct RawTool<F> {
     definition: Definition,
     validator: Validator,
+    /// Its mistakes are not gathered: for them the validator walks every way through the schema,
+    /// and where references lead back these double with each level of the arguments.
+    circular: bool,
     function: F,
 }
 
@@ -34,10 +37,10 @@ impl<F> RawTool<F> {
         };
         let schema: Json = serde_json::from_str(definition.input_schema.get())
             .map_err(|error| refused(error.to_string()))?;
-        let subschemas = expansion(&schema);
-        if subschemas > SUBSCHEMAS_MAX {
+        let expansion = expansion(&schema);
+        if expansion.subschemas > SUBSCHEMAS_MAX {
             return Err(refused(format!(
-                "{subschemas} subschemas when its references are followed, at most {SUBSCHEMAS_MAX}"
+                "too many subschemas when its references are followed, at most {SUBSCHEMAS_MAX}"
             )));
         }
         // [mcp:schema-dialect] [mcp:schema-dialect-unknown] [mcp:schema-valid]
@@ -50,6 +53,7 @@ impl<F> RawTool<F> {
         Ok(Self {
             definition,
             validator,
+            circular: expansion.circular,
             function,
         })
     }
@@ -58,6 +62,11 @@ impl<F> RawTool<F> {
     fn mistakes(&self, arguments: &Json) -> Option<String> {
         if self.validator.is_valid(arguments) {
             return None;
+        }
+        if self.circular {
+            let why = "arguments do not fit the schema, which refers to itself: which of them is \
+                       not looked for";
+            return Some(why.to_owned());
         }
         if !is_small(arguments, &mut 0) {
             let why = "arguments do not fit the schema, and are too many to say which of them";
