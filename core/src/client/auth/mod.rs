@@ -38,7 +38,7 @@ use identity::Identity;
 use keys::Key;
 use metadata::{Issuer, Site, discover};
 pub use options::{Auth, Grant};
-use place::Places;
+use place::{Places, is_loopback};
 pub use store::{FileStore, MemoryStore, Store};
 use token::{DPOP, Token, Wish, header};
 
@@ -94,8 +94,16 @@ impl Authorizer {
         }
     }
 
+    /// Whether nobody on the way can read along: tokens go nowhere else (OAuth 2.1, section 1.5).
+    fn is_private(&self) -> bool {
+        self.server.scheme_str() == Some("https") || is_loopback(&self.server)
+    }
+
     /// What a request is to carry; renewed if it is known to be over.
     pub(crate) async fn ticket(&self) -> Result<Option<Arc<Ticket>>, AuthError> {
+        if !self.is_private() {
+            return Ok(None);
+        }
         self.loaded.get_or_try_init(|| self.load()).await?;
         let held = self.held();
         // Nobody is asked to sign in because of a clock: that the server refuses comes first.
@@ -148,6 +156,9 @@ impl Authorizer {
         challenge: &Challenge,
         tries: usize,
     ) -> Result<(), AuthError> {
+        if !self.is_private() {
+            return Err(AuthError::Plain(self.server.to_string()));
+        }
         let mut renewal = self.renewal.lock().await;
         let held = self.held();
         if held.as_ref().map(Arc::as_ptr) != used.map(Arc::as_ptr) {
@@ -463,5 +474,49 @@ impl Authorizer {
         let store = self.auth.store.clone();
         let written = spawn_blocking(move || store.set(&key, value)).await;
         written.unwrap_or_else(|error| Err(AuthError::Store(error.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tokens_go_over_tls_or_stay_on_this_host() {
+        for (url, good) in [
+            ("https://mcp.example/mcp", true),
+            ("http://127.0.0.1:8000/mcp", true),
+            ("http://[::1]/mcp", true),
+            ("http://localhost/mcp", true),
+            ("http://192.0.2.1/mcp", false),
+            ("http://10.0.0.1/mcp", false),
+            ("http://mcp.example/mcp", false),
+        ] {
+            let token = Token {
+                issuer: "https://as.example".to_owned(),
+                resource: url.to_owned(),
+                client_id: "mine".to_owned(),
+                access: "secret".to_owned(),
+                refresh: None,
+                expires_s: None,
+                scopes: Vec::new(),
+                key: None,
+                metadata: None,
+            };
+            let store = MemoryStore::default();
+            let server: Uri = url.parse().unwrap();
+            store
+                .set(&format!("token {server}"), Some(json!(token)))
+                .unwrap();
+            let auth = Auth::new("test").store(store);
+            let busy = Arc::default();
+            let authorizer = Authorizer::new(auth, server, Vec::new(), Limits::default(), busy);
+            let ticket = authorizer.ticket().await.unwrap();
+            assert_eq!(ticket.is_some(), good, "{url}");
+            if !good {
+                let renewed = authorizer.renew(None, &Challenge::default(), 0).await;
+                assert!(matches!(renewed, Err(AuthError::Plain(_))), "{renewed:?}");
+            }
+        }
     }
 }
