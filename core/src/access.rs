@@ -100,6 +100,12 @@ impl Access {
             let secret = String::from_utf8(read(path)?);
             let secret = secret.map_err(|_| option(path, "the secret is no text"))?;
             auth = auth.client_secret(secret.trim_end_matches(['\r', '\n']));
+            if self.issuer.is_none() {
+                eprintln!(
+                    "ninefold: warning: the secret goes to whichever authorization server the \
+                     server names first: --issuer says which one it is for"
+                );
+            }
         }
         if let Some(path) = &self.client_key_file {
             auth = auth.private_key(&read(path)?)?;

@@ -113,11 +113,13 @@ pub(crate) fn given(auth: &Auth, issuer: &Issuer) -> Option<Identity> {
     })
 }
 
-/// The client's metadata document, if the authorization server takes such ones.
+/// The client's metadata document, if the authorization server takes such ones and is not another
+/// than the one that was given.
 pub(crate) fn documented(auth: &Auth, issuer: &Issuer) -> Option<Identity> {
     let url = auth.metadata_url.as_ref()?;
     let taken = issuer.flag("client_id_metadata_document_supported");
-    taken.then(|| Identity {
+    let theirs = auth.issuer.as_ref().is_none_or(|it| *it == issuer.id);
+    (taken && theirs).then(|| Identity {
         id: url.clone(),
         proof: auth
             .key

@@ -164,6 +164,11 @@ impl Authorizer {
         if held.as_ref().map(Arc::as_ptr) != used.map(Arc::as_ptr) {
             return Ok(());
         }
+        if matches!(self.auth.grant, Grant::Assertion(_)) && self.auth.issuer.is_none() {
+            return Err(AuthError::Option(
+                "an assertion is for one authorization server: give its issuer too".to_owned(),
+            ));
+        }
         let _asking = Busy::new(&self.busy);
         if let Some(url) = &challenge.metadata {
             renewal.metadata = Some(url.clone());
@@ -196,17 +201,19 @@ impl Authorizer {
         self.hold(Token { metadata, ..token }, key).await
     }
 
-    /// A client id is shown to the authorization server it is for, and to no other.
+    /// A client id is shown to the authorization server it is for, and to no other; so is what
+    /// vouches for the client, or for a person.
     fn keep_to_issuer(
         &self,
         renewal: &mut Renewal,
         known: Option<&str>,
         issuer: &Issuer,
     ) -> Result<(), AuthError> {
-        if self.auth.client_id.is_none() {
+        let given = self.auth.issuer.as_deref();
+        let vouched = given.is_some() && self.auth.grant != Grant::Person;
+        if self.auth.client_id.is_none() && !vouched {
             return Ok(());
         }
-        let given = self.auth.issuer.as_deref();
         let bound = given.or(renewal.bound.as_deref()).or(known);
         match bound.filter(|it| *it != issuer.id) {
             Some(was) => Err(AuthError::IssuerChanged {

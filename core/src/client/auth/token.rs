@@ -144,6 +144,9 @@ impl Wish<'_> {
     }
 }
 
+/// What an assertion of an identity provider is called (Identity Assertion JWT Authorization Grant).
+const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
+
 /// Exchanges a person's identity token for an assertion that `site` takes (RFC 8693, section 2).
 pub(crate) async fn exchange(
     fetch: &Fetch,
@@ -157,10 +160,7 @@ pub(crate) async fn exchange(
             "grant_type",
             "urn:ietf:params:oauth:grant-type:token-exchange",
         ),
-        (
-            "requested_token_type",
-            "urn:ietf:params:oauth:token-type:id-jag",
-        ),
+        ("requested_token_type", ID_JAG),
         ("subject_token", id_token),
         (
             "subject_token_type",
@@ -179,6 +179,12 @@ pub(crate) async fn exchange(
     }
     let given = answer.object().unwrap_or_default();
     let nothing = || AuthError::fetch(endpoint, "an answer without token");
+    // A token of another kind may be good at this very provider: nobody else is to see it.
+    let kind = shown(&given["issued_token_type"]);
+    if kind != ID_JAG {
+        let why = format!("wanted an `issued_token_type` of `{ID_JAG}`, found `{kind}`");
+        return Err(AuthError::fetch(endpoint, why));
+    }
     text(&given, "access_token").ok_or_else(nothing)
 }
 

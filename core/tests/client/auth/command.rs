@@ -39,6 +39,7 @@ fn commands_take_a_token_or_get_one() {
     for _ in 0..2 {
         let (code, _, errors) = call(&client);
         assert_eq!(code, Some(0), "{errors}");
+        assert!(errors.contains("--issuer"), "{errors}");
     }
     let [token] = &world.asked("/token")[..] else {
         panic!("{:?}", world.asked("/token"));
