@@ -300,6 +300,7 @@ impl Authorizer {
         let wish = Wish {
             site,
             identity: &identity,
+            grant: &self.auth.grant,
             scopes: &old.scopes,
             key,
         };
@@ -347,6 +348,7 @@ impl Authorizer {
         let wish = Wish {
             site,
             identity: &identity,
+            grant: &self.auth.grant,
             scopes,
             key,
         };
@@ -391,6 +393,7 @@ impl Authorizer {
         let wish = Wish {
             site,
             identity: &identity,
+            grant: &self.auth.grant,
             scopes,
             key,
         };
@@ -461,8 +464,9 @@ impl Authorizer {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
         };
         let enough = self.auth.scopes.iter().all(|it| token.scopes.contains(it));
-        let ours =
-            same(&self.auth.client_id, &token.client_id) && same(&self.auth.issuer, &token.issuer);
+        let ours = token.grant == self.auth.grant.kind()
+            && same(&self.auth.client_id, &token.client_id)
+            && same(&self.auth.issuer, &token.issuer);
         if enough && ours {
             let key = token.key.as_deref().map(Key::from_text).transpose()?;
             self.renewal.lock().await.metadata = token.metadata.clone();
@@ -509,6 +513,7 @@ mod tests {
                 scopes: Vec::new(),
                 key: None,
                 metadata: None,
+                grant: Grant::Person.kind().to_owned(),
             };
             let store = MemoryStore::default();
             let server: Uri = url.parse().unwrap();

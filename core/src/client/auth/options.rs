@@ -34,6 +34,18 @@ pub enum Grant {
     },
 }
 
+impl Grant {
+    /// What it is called where tokens are kept.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Client => "client",
+            Self::Assertion(_) => "assertion",
+            Self::Organization { .. } => "organization",
+        }
+    }
+}
+
 /// How a client gets access to servers that want a token.
 #[derive(Clone)]
 pub struct Auth {

@@ -12,6 +12,7 @@ use super::fetch::{Answer, FORM, Fetch};
 use super::identity::Identity;
 use super::keys::{Key, now_s};
 use super::metadata::Site;
+use super::options::Grant;
 
 /// Seconds before its end from which a token is no longer used: it takes a while to arrive.
 const EARLY_S: u64 = 10;
@@ -39,6 +40,8 @@ pub(crate) struct Token {
     pub(crate) key: Option<String>,
     /// Where the server has said that its metadata is.
     pub(crate) metadata: Option<String>,
+    /// By what right it was given: a person's token is not the client's own.
+    pub(crate) grant: String,
 }
 
 impl Token {
@@ -55,6 +58,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) site: &'a Site,
     pub(crate) identity: &'a Identity,
     pub(crate) scopes: &'a [String],
+    pub(crate) grant: &'a Grant,
     /// The key to which the token is to be bound.
     pub(crate) key: Option<&'a Key>,
 }
@@ -140,6 +144,7 @@ impl Wish<'_> {
             scopes: self.scopes.to_vec(),
             key: key.map(Key::to_text),
             metadata: None,
+            grant: self.grant.kind().to_owned(),
         })
     }
 }

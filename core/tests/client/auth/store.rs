@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use ninefold::client::{AuthError, FileStore, Store};
+use ninefold::client::{Auth, AuthError, FileStore, Grant, Store};
 use serde_json::json;
 
 use super::world::World;
@@ -24,6 +24,18 @@ fn a_token_outlives_its_client_in_a_file_of_the_users_own() {
     let auth = world.auth().store(FileStore::new(&path)).scopes(&["other"]);
     world.connect(auth).expect("access").close();
     assert_eq!(world.asked("/token").len(), 2);
+    // A person's token is not the client's own.
+    let auth = Auth::new("test")
+        .grant(Grant::Client)
+        .client_id("registered");
+    let auth = auth.scopes(&["other"]).store(FileStore::new(&path));
+    world.connect(auth).expect("access").close();
+    let grants = world.asked("/token");
+    assert_eq!(grants.len(), 3);
+    assert_eq!(
+        grants[2].form("grant_type").as_deref(),
+        Some("client_credentials")
+    );
     // The registration was kept too, and is another's secret than the token.
     assert_eq!(world.asked("/register").len(), 1);
 }
