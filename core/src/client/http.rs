@@ -95,7 +95,7 @@ impl Http {
         };
         let mut tries = 0;
         loop {
-            let ticket = auth.ticket().await?;
+            let ticket = auth.ticket().await;
             let stamped = ticket.as_deref().map(|ticket| (auth, ticket));
             let (again, more) = (method.clone(), extra.clone());
             let outcome = self.send_with(again, body.clone(), more, stamped).await;

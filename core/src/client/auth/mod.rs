@@ -99,21 +99,23 @@ impl Authorizer {
         self.server.scheme_str() == Some("https") || is_loopback(&self.server)
     }
 
-    /// What a request is to carry; renewed if it is known to be over.
-    pub(crate) async fn ticket(&self) -> Result<Option<Arc<Ticket>>, AuthError> {
-        if !self.is_private() {
-            return Ok(None);
+    /// What a request is to carry; renewed if it is known to be over. Whatever goes wrong is no
+    /// matter before the server refuses the request: it may want no token.
+    pub(crate) async fn ticket(&self) -> Option<Arc<Ticket>> {
+        let loaded = || self.loaded.get_or_try_init(|| self.load());
+        if !self.is_private() || loaded().await.is_err() {
+            return None;
         }
-        self.loaded.get_or_try_init(|| self.load()).await?;
         let held = self.held();
         // Nobody is asked to sign in because of a clock: that the server refuses comes first.
         let alone = |it: &Token| it.refresh.is_some() || self.auth.grant != Grant::Person;
         let over = |it: &Arc<Ticket>| it.token.is_over() && alone(&it.token);
         if held.as_ref().is_some_and(over) {
-            self.renew(held.as_ref(), &Challenge::default(), 0).await?;
-            return Ok(self.held());
+            // The refusal may say what has changed; renewing with that is tried again, and told.
+            let _ = self.renew(held.as_ref(), &Challenge::default(), 0).await;
+            return self.held();
         }
-        Ok(held)
+        held
     }
 
     fn held(&self) -> Option<Arc<Ticket>> {
@@ -159,6 +161,7 @@ impl Authorizer {
         if !self.is_private() {
             return Err(AuthError::Plain(self.server.to_string()));
         }
+        self.loaded.get_or_try_init(|| self.load()).await?;
         let mut renewal = self.renewal.lock().await;
         let held = self.held();
         if held.as_ref().map(Arc::as_ptr) != used.map(Arc::as_ptr) {
@@ -175,7 +178,14 @@ impl Authorizer {
         }
         let known = held.as_ref().map(|it| it.token.issuer.as_str());
         let named = renewal.metadata.as_deref();
-        let site = discover(&self.fetch, &self.server, named, known).await?;
+        let mut site = discover(&self.fetch, &self.server, named, known).await;
+        let remembered = named.is_some() && challenge.metadata.is_none();
+        if remembered && matches!(site, Err(AuthError::Fetch { .. })) {
+            // It has moved, maybe; where it is by default it can be found without being told.
+            site = discover(&self.fetch, &self.server, None, known).await;
+            renewal.metadata = None;
+        }
+        let site = site?;
         self.keep_to_issuer(&mut renewal, known, &site.issuer)?;
         // A token of another authorization server, or for another resource, has no say in the next.
         let held = held
@@ -523,7 +533,7 @@ mod tests {
             let auth = Auth::new("test").store(store);
             let busy = Arc::default();
             let authorizer = Authorizer::new(auth, server, Vec::new(), Limits::default(), busy);
-            let ticket = authorizer.ticket().await.unwrap();
+            let ticket = authorizer.ticket().await;
             assert_eq!(ticket.is_some(), good, "{url}");
             if !good {
                 let renewed = authorizer.renew(None, &Challenge::default(), 0).await;

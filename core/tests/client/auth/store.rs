@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use ninefold::client::{Auth, AuthError, FileStore, Grant, Store};
 use serde_json::json;
 
-use super::world::World;
+use super::world::{World, mcp};
 
 #[test]
 fn a_token_outlives_its_client_in_a_file_of_the_users_own() {
@@ -78,6 +78,10 @@ fn what_is_no_file_of_credentials_is_told() {
     let world = World::good();
     let error = world.refused(world.auth().store(good));
     assert!(matches!(error, AuthError::Store(_)), "{error:?}");
+    // A server that wants no token is not asked for one, so nothing is missing.
+    let open = World::bent(|_, asked| (asked.path == "/mcp").then(|| mcp(&asked.body)));
+    let auth = open.auth().store(FileStore::new(&path));
+    assert!(open.connect(auth).is_ok());
 }
 
 #[test]
