@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ninefold::client::{Auth, AuthError, Grant};
 use serde_json::{Value, json};
 
-use super::world::{World, answer, ok, signing_in};
+use super::world::{World, answer, ok, refusal, signing_in};
 
 /// A world in which one member of one metadata document is another.
 fn with(path: &'static str, name: &'static str, value: Value) -> World {
@@ -103,12 +103,30 @@ fn redirections_are_not_followed() {
             let line = format!("Location: http://{to}/\r\n");
             (asked.path == path).then(|| answer("307 Temporary Redirect", &line, &json!({})))
         });
-        let error = world.refused(world.auth());
-        assert!(
-            error.to_string().contains("redirects are not followed"),
-            "{path}: {error}"
-        );
+        // Where nobody has said that something is, a redirection says only that it is not there:
+        // what is wanted is looked for at the next place, here that of the earlier protocol.
+        if path == RESOURCE {
+            assert!(world.connect(world.auth()).is_ok());
+            continue;
+        }
+        let error = world.refused(world.auth()).to_string();
+        let wanted = match path {
+            ISSUER => "no metadata of an authorization server",
+            _ => "redirects are not followed",
+        };
+        assert!(error.contains(wanted), "{path}: {error}");
     }
+    let world = World::bent(move |world, asked| {
+        let line = format!("Location: http://{to}/\r\n");
+        let told = format!("resource_metadata=\"{}/told\"", world.base);
+        match asked.path.as_str() {
+            "/mcp" => Some(refusal("401 Unauthorized", &told)),
+            "/told" => Some(answer("302 Found", &line, &json!({}))),
+            _ => None,
+        }
+    });
+    let error = world.refused(world.auth()).to_string();
+    assert!(error.contains("redirects are not followed"), "{error}");
     assert!(other.accept().is_err(), "somebody went there");
 }
 
