@@ -102,7 +102,8 @@ impl Http {
             let Err(ClientError::Unauthorized { status, challenge }) = &outcome else {
                 return outcome;
             };
-            let challenge = Challenge::read(challenge.as_deref().unwrap_or_default());
+            let sent = ticket.as_deref().map(Ticket::scheme);
+            let challenge = Challenge::read(challenge.as_deref().unwrap_or_default(), sent);
             // Nobody signs in to say goodbye, and not every 403 is about the token.
             let ours = *status == 401 || challenge.wants_more();
             if !ours || tries == self.limits.token_count || method == Method::DELETE {

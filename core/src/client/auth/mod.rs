@@ -32,6 +32,7 @@ use tokio::task::spawn_blocking;
 use super::limits::Limits;
 use super::peer::{Busy, lock};
 pub(crate) use challenge::Challenge;
+use challenge::Scheme;
 pub use error::AuthError;
 use fetch::Fetch;
 use identity::Identity;
@@ -46,6 +47,15 @@ use token::{DPOP, Token, Wish, header};
 pub(crate) struct Ticket {
     token: Token,
     key: Option<Key>,
+}
+
+impl Ticket {
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self.key {
+            Some(_) => Scheme::Dpop,
+            None => Scheme::Bearer,
+        }
+    }
 }
 
 /// Gets tokens for one server and renews them.
