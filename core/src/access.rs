@@ -84,8 +84,10 @@ impl Access {
                 .root_certificates(&read(path)?)
                 .map_err(|error| named(error.to_string()))?;
         }
-        if let Some(token) = &self.token {
-            return Ok(options.token(token.trim()));
+        // A variable that is set to nothing gives no token.
+        let token = self.token.as_deref().map(str::trim);
+        if let Some(token) = token.filter(|it| !it.is_empty()) {
+            return Ok(options.token(token));
         }
         Ok(options.auth(self.auth()?))
     }

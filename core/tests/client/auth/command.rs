@@ -59,6 +59,7 @@ fn what_is_missing_for_access_is_said() {
     let ping = |more: &[&str]| ninefold(&[&["ping", &url, "--credentials", "none"], more].concat());
     for (more, wanted, text) in [
         (&["--sign-in", "never"][..], 1, "sign in"),
+        (&["--sign-in", "never", "--token", ""], 1, "sign in"),
         (&["--client-credentials"], 1, "client"),
         (&["--client-secret-file", "x"], 2, "--client-id"),
         (
