@@ -192,8 +192,11 @@ impl Authorizer {
         let remembered = named.is_some() && challenge.metadata.is_none();
         if remembered && matches!(site, Err(AuthError::Fetch { .. })) {
             // It has moved, maybe; where it is by default it can be found without being told.
-            site = discover(&self.fetch, &self.server, None, known).await;
-            renewal.metadata = None;
+            let moved = discover(&self.fetch, &self.server, None, known).await;
+            if moved.is_ok() {
+                site = moved;
+                renewal.metadata = None;
+            }
         }
         let site = site?;
         self.keep_to_issuer(&mut renewal, known, &site.issuer)?;

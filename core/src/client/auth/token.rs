@@ -149,7 +149,7 @@ impl Wish<'_> {
     }
 }
 
-/// What an assertion of an identity provider is called (Identity Assertion JWT Authorization Grant).
+/// The kind of token that vouches for a person at another authorization server (ID-JAG).
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// Exchanges a person's identity token for an assertion that `site` takes (RFC 8693, section 2).
