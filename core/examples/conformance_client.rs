@@ -5,6 +5,8 @@ use std::env;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ninefold::client::{Auth, Blocking, Client, ClientError, EraChoice, Grant, Options, accept};
 use serde_json::{Map, Value, json};
 
@@ -62,7 +64,10 @@ fn auth(scenario: &str, context: &Value) -> Result<Auth, Failure> {
         auth = auth.issuer(issuer);
     }
     if let Some(assertion) = text("valid_jwt") {
-        auth = auth.grant(Grant::Assertion(assertion.to_owned()));
+        let issuer = audience(assertion).ok_or("an assertion for nobody")?;
+        auth = auth
+            .grant(Grant::Assertion(assertion.to_owned()))
+            .issuer(&issuer);
     }
     if let Some(token) = text("idp_id_token") {
         auth = auth.grant(Grant::Organization {
@@ -75,6 +80,13 @@ fn auth(scenario: &str, context: &Value) -> Result<Auth, Failure> {
         true => auth.grant(Grant::Client),
         false => auth,
     })
+}
+
+/// Whom a JWT is for.
+fn audience(jwt: &str) -> Option<String> {
+    let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    claims["aud"].as_str().map(str::to_owned)
 }
 
 /// A browser in which somebody agrees to everything: visits `url` and comes back with where the

@@ -84,8 +84,10 @@ impl Access {
                 .root_certificates(&read(path)?)
                 .map_err(|error| named(error.to_string()))?;
         }
-        if let Some(token) = &self.token {
-            return Ok(options.token(token.trim()));
+        // A variable that is set to nothing gives no token.
+        let token = self.token.as_deref().map(str::trim);
+        if let Some(token) = token.filter(|it| !it.is_empty()) {
+            return Ok(options.token(token));
         }
         Ok(options.auth(self.auth()?))
     }
@@ -100,6 +102,12 @@ impl Access {
             let secret = String::from_utf8(read(path)?);
             let secret = secret.map_err(|_| option(path, "the secret is no text"))?;
             auth = auth.client_secret(secret.trim_end_matches(['\r', '\n']));
+            if self.issuer.is_none() {
+                eprintln!(
+                    "ninefold: warning: the secret goes to whichever authorization server the \
+                     server names first: --issuer says which one it is for"
+                );
+            }
         }
         if let Some(path) = &self.client_key_file {
             auth = auth.private_key(&read(path)?)?;

@@ -95,14 +95,15 @@ impl Http {
         };
         let mut tries = 0;
         loop {
-            let ticket = auth.ticket().await?;
+            let ticket = auth.ticket().await;
             let stamped = ticket.as_deref().map(|ticket| (auth, ticket));
             let (again, more) = (method.clone(), extra.clone());
             let outcome = self.send_with(again, body.clone(), more, stamped).await;
             let Err(ClientError::Unauthorized { status, challenge }) = &outcome else {
                 return outcome;
             };
-            let challenge = Challenge::read(challenge.as_deref().unwrap_or_default());
+            let sent = ticket.as_deref().map(Ticket::scheme);
+            let challenge = Challenge::read(challenge.as_deref().unwrap_or_default(), sent);
             // Nobody signs in to say goodbye, and not every 403 is about the token.
             let ours = *status == 401 || challenge.wants_more();
             if !ours || tries == self.limits.token_count || method == Method::DELETE {

@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use jsonschema::Validator;
 use serde_json::Value;
 
 use super::error::ClientError;
 use super::peer::lock;
-use crate::tool::{compile, mistakes};
+use crate::tool::{Schema, compile, mistakes};
 
 /// The promise of one tool; compiled when it is looked at first.
 struct Promise {
     schema: String,
     /// `None` for a schema that cannot be used: nothing is held to it.
-    validator: OnceLock<Option<Validator>>,
+    compiled: OnceLock<Option<Schema>>,
 }
 
 /// The promises of the tools that were listed last.
@@ -35,8 +34,8 @@ impl Promises {
             if bytes > bytes_max {
                 break;
             }
-            let validator = OnceLock::new();
-            known.insert(name.to_owned(), Arc::new(Promise { schema, validator }));
+            let compiled = OnceLock::new();
+            known.insert(name.to_owned(), Arc::new(Promise { schema, compiled }));
         }
         *lock(&self.0) = known;
     }
@@ -47,13 +46,13 @@ impl Promises {
         let Some(promise) = promise.filter(|_| result["isError"] != true) else {
             return Ok(());
         };
-        let validator = promise
-            .validator
+        let schema = promise
+            .compiled
             .get_or_init(|| compile(&promise.schema).ok());
-        let why = match (validator, result.get("structuredContent")) {
+        let why = match (schema, result.get("structuredContent")) {
             (None, _) => None,
             (Some(_), None) => Some("there is none".to_owned()),
-            (Some(validator), Some(content)) => mistakes(validator, content),
+            (Some(schema), Some(content)) => mistakes(schema, content),
         };
         why.map_or(Ok(()), |why| {
             let tool = tool.to_owned();

@@ -12,18 +12,32 @@ pub(super) const SUBSCHEMAS_MAX: u64 = 4096;
 /// Longest chain of references and nested values that is followed.
 const DEPTH_MAX: usize = 512;
 
-/// Subschemas of `schema`, those behind local references counted once for each reference. One that
-/// leads back to where it came from counts once: it goes no deeper than the arguments do.
-pub(super) fn expansion(schema: &Json) -> u64 {
+/// What following the references of a schema has found.
+pub(super) struct Expansion {
+    /// Subschemas, those behind local references counted once for each reference. One that leads
+    /// back to where it came from counts once: it goes no deeper than the arguments do. Beyond
+    /// [`SUBSCHEMAS_MAX`] nobody counts on.
+    pub(super) subschemas: u64,
+    /// A reference leads back to where it came from, or to where this walk cannot follow: how much
+    /// there is to look at depends on the arguments, and may double with each of their levels.
+    pub(super) circular: bool,
+}
+
+/// Follows the references of `schema`.
+pub(super) fn expansion(schema: &Json) -> Expansion {
     let mut anchors = HashMap::new();
     gather(schema, &mut anchors);
-    let mut counted = HashMap::new();
-    Walk {
+    let mut walk = Walk {
         root: schema,
         anchors: &anchors,
-        counted: &mut counted,
-    }
-    .count(schema, 0)
+        open: Vec::new(),
+        found: Expansion {
+            subschemas: 0,
+            circular: false,
+        },
+    };
+    walk.count(schema, 0);
+    walk.found
 }
 
 /// The subschemas that have a name of their own.
@@ -45,41 +59,54 @@ fn gather<'s>(schema: &'s Json, anchors: &mut HashMap<&'s str, &'s Json>) {
 struct Walk<'s, 'w> {
     root: &'s Json,
     anchors: &'w HashMap<&'s str, &'s Json>,
-    /// What is behind a reference; 1 while it is being counted.
-    counted: &'w mut HashMap<&'s str, u64>,
+    /// References that are being followed.
+    open: Vec<&'s str>,
+    found: Expansion,
 }
 
 impl<'s> Walk<'s, '_> {
-    fn count(&mut self, schema: &'s Json, depth: usize) -> u64 {
+    fn count(&mut self, schema: &'s Json, depth: usize) {
         if depth > DEPTH_MAX {
-            return u64::MAX;
+            self.found.subschemas = u64::MAX;
+        }
+        if self.found.subschemas > SUBSCHEMAS_MAX {
+            return;
         }
         match schema {
-            Json::Object(members) => members.iter().fold(1, |sum: u64, (key, value)| {
-                sum.saturating_add(match (key.as_str(), value) {
-                    ("$ref" | "$dynamicRef", Json::String(to)) => self.behind(to, depth),
-                    ("const" | "default" | "enum" | "examples", _) => 0,
-                    _ => self.count(value, depth + 1),
-                })
-            }),
-            Json::Array(elements) => elements.iter().fold(0, |sum: u64, it| {
-                sum.saturating_add(self.count(it, depth + 1))
-            }),
-            _ => 0,
+            Json::Object(members) => {
+                self.found.subschemas += 1;
+                for (key, value) in members {
+                    match (key.as_str(), value) {
+                        ("$ref" | "$dynamicRef" | "$recursiveRef", Json::String(to)) => {
+                            self.follow(to, depth);
+                        }
+                        // References below are relative to it.
+                        ("$id", Json::String(_)) if depth > 0 => self.found.circular = true,
+                        ("const" | "default" | "enum" | "examples", _) => {}
+                        _ => self.count(value, depth + 1),
+                    }
+                }
+            }
+            Json::Array(elements) => elements.iter().for_each(|it| self.count(it, depth + 1)),
+            _ => {}
         }
     }
 
-    fn behind(&mut self, reference: &'s str, depth: usize) -> u64 {
-        if let Some(&known) = self.counted.get(reference) {
-            return known;
-        }
-        self.counted.insert(reference, 1);
+    fn follow(&mut self, reference: &'s str, depth: usize) {
         let name = reference.strip_prefix('#').unwrap_or(reference);
         let found = self.root.pointer(name);
         let found = found.or_else(|| self.anchors.get(name).copied());
-        let count = found.map_or(1, |found| self.count(found, depth + 1));
-        self.counted.insert(reference, count);
-        count
+        match found.filter(|_| !self.open.contains(&reference)) {
+            Some(found) => {
+                self.open.push(reference);
+                self.count(found, depth + 1);
+                self.open.pop();
+            }
+            None => {
+                self.found.circular = true;
+                self.found.subschemas = self.found.subschemas.saturating_add(1);
+            }
+        }
     }
 }
 
@@ -91,18 +118,26 @@ mod tests {
 
     #[test]
     fn references_are_followed_and_circles_are_not() {
-        assert_eq!(expansion(&json!({"type": "object"})), 1);
+        let plain = expansion(&json!({"type": "object"}));
+        assert!(plain.subschemas == 1 && !plain.circular);
         let twice = json!({"$defs": {"d": {"$anchor": "n", "not": {}}},
             "allOf": [{"$ref": "#/$defs/d"}, {"$ref": "#n"}]});
         // The root, `$defs`, the definition in it (2), and two references to it (3 each).
-        assert_eq!(expansion(&twice), 1 + 1 + 2 + 3 + 3);
-        let circle = json!({"additionalProperties": {"$ref": "#"}});
-        assert!(expansion(&circle) < 10);
+        let twice = expansion(&twice);
+        assert_eq!(twice.subschemas, 1 + 1 + 2 + 3 + 3);
+        assert!(!twice.circular);
+        let circle = expansion(&json!({"additionalProperties": {"$ref": "#"}}));
+        assert!(circle.subschemas < 10 && circle.circular);
+        // What is not found by its name here may well lead back.
+        for reference in ["#/additional%50roperties", "https://h.example/schema"] {
+            let elsewhere = json!({"additionalProperties": {"$ref": reference}});
+            assert!(expansion(&elsewhere).circular, "{reference}");
+        }
         let mut bomb = json!({"$defs": {"d0": {}}, "$ref": "#/$defs/d64"});
         for n in 1..=64 {
             let below = json!({"$ref": format!("#/$defs/d{}", n - 1)});
             bomb["$defs"][format!("d{n}")] = json!({"anyOf": [below, below]});
         }
-        assert_eq!(expansion(&bomb), u64::MAX);
+        assert!(expansion(&bomb).subschemas > SUBSCHEMAS_MAX);
     }
 }

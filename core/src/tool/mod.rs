@@ -26,7 +26,7 @@ pub(crate) use registry::{Registry, ToolEntry};
 pub(crate) use result::Members;
 pub use result::{IntoToolResult, Json, ResultWriter, ToolResult, WithMeta};
 pub(crate) use run::{Sleep, elsewhere, runtime_sleep};
-pub(crate) use structure::{Structure, compile, mistakes};
+pub(crate) use structure::{Schema, Structure, compile, mistakes};
 pub(crate) use typed::Typed;
 
 use crate::content::{Icon, Meta};

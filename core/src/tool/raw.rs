@@ -2,18 +2,17 @@
 //!
 //! A typed tool needs no such check: its type is its schema, and serde reads it in one pass.
 
-use jsonschema::Validator;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::structure::{compile, mistakes};
+use super::structure::{Schema, compile, mistakes};
 use super::{Call, Definition, IntoToolResult, ResultWriter, Started, Tool};
 use crate::server::BuildError;
 
 /// A function of the JSON objects that a schema accepts.
 pub(crate) struct RawTool<F> {
     definition: Definition,
-    validator: Validator,
+    schema: Schema,
     function: F,
 }
 
@@ -21,14 +20,13 @@ impl<F> RawTool<F> {
     /// Compiles the schema, once.
     pub(crate) fn new(definition: Definition, function: F) -> Result<Self, BuildError> {
         // [mcp:tools-schema]
-        let validator =
-            compile(definition.input_schema.get()).map_err(|why| BuildError::Schema {
-                tool: definition.name.clone().into_owned(),
-                why,
-            })?;
+        let schema = compile(definition.input_schema.get()).map_err(|why| BuildError::Schema {
+            tool: definition.name.clone().into_owned(),
+            why,
+        })?;
         Ok(Self {
             definition,
-            validator,
+            schema,
             function,
         })
     }
@@ -52,7 +50,7 @@ where
             }
         };
         // [mcp:tools-input]
-        if let Some(mistakes) = mistakes(&self.validator, &arguments) {
+        if let Some(mistakes) = mistakes(&self.schema, &arguments) {
             result.fail(&format_args!("arguments do not fit: {mistakes}"));
             return Started::Refused;
         }

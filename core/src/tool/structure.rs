@@ -7,7 +7,7 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::Value as Json;
 
 use super::Definition;
-use super::expansion::{SUBSCHEMAS_MAX, expansion};
+use super::expansion::{Expansion, SUBSCHEMAS_MAX, expansion};
 use crate::server::BuildError;
 
 /// Mistakes that a message names, and characters of each.
@@ -17,32 +17,50 @@ const MISTAKE_CHARS: usize = 200;
 /// a million wrong values takes many times the memory of the values.
 const EXPLAINED_VALUES_MAX: usize = 256;
 
+/// A schema, compiled.
+pub(crate) struct Schema {
+    validator: Validator,
+    /// It refers to itself. To name the mistakes, branches that lead back are then looked at again
+    /// on each level of the value, however often they were looked at before.
+    circular: bool,
+}
+
 /// Compiles a schema. A reference to another document is a mistake: nothing is ever fetched.
 // [mcp:schema-dialect] [mcp:schema-dialect-unknown] [mcp:schema-valid] [mcp:schema-no-fetch]
-pub(crate) fn compile(schema: &str) -> Result<Validator, String> {
+pub(crate) fn compile(schema: &str) -> Result<Schema, String> {
     let schema: Json = serde_json::from_str(schema).map_err(|error| error.to_string())?;
-    let subschemas = expansion(&schema);
+    let Expansion {
+        subschemas,
+        circular,
+    } = expansion(&schema);
     if subschemas > SUBSCHEMAS_MAX {
         return Err(format!(
-            "{subschemas} subschemas when its references are followed, at most {SUBSCHEMAS_MAX}"
+            "too many subschemas when its references are followed, at most {SUBSCHEMAS_MAX}"
         ));
     }
-    jsonschema::options()
+    let validator = jsonschema::options()
         // An engine without backtracking: no input makes a pattern slow.
         .with_pattern_options(PatternOptions::regex())
         .build(&schema)
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    Ok(Schema {
+        validator,
+        circular,
+    })
 }
 
 /// What keeps `value` from being accepted, in a few words.
-pub(crate) fn mistakes(validator: &Validator, value: &Json) -> Option<String> {
-    if validator.is_valid(value) {
+pub(crate) fn mistakes(schema: &Schema, value: &Json) -> Option<String> {
+    if schema.validator.is_valid(value) {
         return None;
+    }
+    if schema.circular {
+        return Some("the schema refers to itself: which of them is not looked for".to_owned());
     }
     if !is_small(value, &mut 0) {
         return Some("too many values to say which of them are wrong".to_owned());
     }
-    let shown = validator.iter_errors(value).take(MISTAKES_SHOWN);
+    let shown = schema.validator.iter_errors(value).take(MISTAKES_SHOWN);
     let shown: Vec<_> = shown
         .map(|error| {
             let text: String = error.to_string().chars().take(MISTAKE_CHARS).collect();
@@ -68,7 +86,7 @@ fn is_small(value: &Json, count: &mut usize) -> bool {
 }
 
 /// The promise of a tool about its structured content.
-pub(crate) struct Structure(Validator);
+pub(crate) struct Structure(Schema);
 
 impl Structure {
     /// The promise in `definition`, if it was written by hand.
@@ -77,11 +95,11 @@ impl Structure {
         let Some(schema) = schema.filter(|_| definition.output_by_hand) else {
             return Ok(None);
         };
-        let validator = compile(schema.get()).map_err(|why| BuildError::Schema {
+        let schema = compile(schema.get()).map_err(|why| BuildError::Schema {
             tool: definition.name.clone().into_owned(),
             why: format!("of its output: {why}"),
         })?;
-        Ok(Some(Arc::new(Self(validator))))
+        Ok(Some(Arc::new(Self(schema))))
     }
 
     /// Why a result with the structured content `json` (empty for none) breaks the promise.

@@ -349,6 +349,9 @@ fn bombs_in_schemas_and_in_arguments_go_off_nowhere() {
         r##"{"type":"object","$ref":"#"}"##.to_owned(),
         r##"{"type":"object","allOf":[{"$ref":"#"},{"$ref":"#"}]}"##.to_owned(),
         r##"{"type":"object","additionalProperties":{"$ref":"#"}}"##.to_owned(),
+        // Two ways at each level: a walk over all of them would end after 2^100 steps.
+        r##"{"type":"object","additionalProperties":{"anyOf":[{"$ref":"#"},{"$ref":"#"}]}}"##
+            .to_owned(),
         r#"{"type":"object","properties":{"a":{"pattern":"^(a|a)*$"}}}"#.to_owned(),
         r#"{"type":"object","properties":{"a":{"uniqueItems":true}}}"#.to_owned(),
         r#"{"type":"object","properties":{"a":{"items":{"type":"integer"}}}}"#.to_owned(),
@@ -358,10 +361,12 @@ fn bombs_in_schemas_and_in_arguments_go_off_nowhere() {
     let refused = with_schema(&doubling(40)).expect_err("a bomb").to_string();
     assert!(refused.contains("at most 4096"), "{refused}");
     let deep = (0..100).fold(json!({}), |inner, _| json!({"a": inner}));
+    let wrong_below = (0..100).fold(json!(7), |inner, _| json!({"a": inner}));
     let distinct: Vec<_> = (0..3000).map(|n| json!({"n": n})).collect();
     let arguments = [
         json!({}),
         deep,
+        wrong_below,
         json!({"a": format!("{}!", "a".repeat(10_000))}),
         json!({"a": distinct}),
         json!({"a": vec!["x"; 50_000]}),

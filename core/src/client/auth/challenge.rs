@@ -1,6 +1,7 @@
 //! What a server says when it refuses: `WWW-Authenticate` (RFC 9110, section 11.6.1; RFC 6750,
 //! section 3; RFC 9728, section 5.1).
 
+use http_auth::ParamValue;
 use http_auth::parser::ChallengeParser;
 
 /// What of a refusal matters here; what it does not say is absent.
@@ -15,16 +16,40 @@ pub(crate) struct Challenge {
     pub(crate) dpop: bool,
 }
 
+/// How a token is sent (RFC 6750; RFC 9449).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+impl Scheme {
+    fn named(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "bearer" => Some(Self::Bearer),
+            "dpop" => Some(Self::Dpop),
+            _ => None,
+        }
+    }
+}
+
 impl Challenge {
-    /// Reads the header; parts that are broken or of other schemes are left out.
+    /// Reads the header; parts that are broken or of other schemes are left out. Of several, the
+    /// one of the scheme that the refused token was `sent` with is about that token; else it is
+    /// one that names an error.
     // [mcp:auth-discovery]
-    pub(crate) fn read(header: &str) -> Self {
+    pub(crate) fn read(header: &str, sent: Option<Scheme>) -> Self {
         let challenges = ChallengeParser::new(header).filter_map(Result::ok);
-        let mut ours = challenges.filter(|it| {
-            let scheme = it.scheme;
-            scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop")
-        });
-        let Some(first) = ours.next() else {
+        let ours: Vec<_> = challenges
+            .filter_map(|it| Some((Scheme::named(it.scheme)?, it)))
+            .collect();
+        let has_error = |params: &[(&str, ParamValue<'_>)]| {
+            let mut params = params.iter();
+            params.any(|(key, _)| key.eq_ignore_ascii_case("error"))
+        };
+        let same = ours.iter().find(|(scheme, _)| Some(*scheme) == sent);
+        let told = || ours.iter().find(|(_, it)| has_error(&it.params));
+        let Some((scheme, first)) = same.or_else(told).or(ours.first()) else {
             return Self::default();
         };
         let param = |name: &str| {
@@ -36,7 +61,7 @@ impl Challenge {
             metadata: param("resource_metadata"),
             scopes: words(&param("scope").unwrap_or_default()),
             error: param("error"),
-            dpop: first.scheme.eq_ignore_ascii_case("dpop"),
+            dpop: *scheme == Scheme::Dpop,
         }
     }
 
@@ -77,9 +102,20 @@ mod tests {
             error: Some("insufficient_scope".to_owned()),
             dpop: false,
         };
-        assert_eq!(Challenge::read(header), wanted);
+        assert_eq!(Challenge::read(header, None), wanted);
         assert!(wanted.wants_more());
-        assert!(Challenge::read("DPoP error=\"use_dpop_nonce\"").wants_nonce());
+        assert!(Challenge::read("DPoP error=\"use_dpop_nonce\"", None).wants_nonce());
+    }
+
+    #[test]
+    fn of_several_challenges_the_one_about_the_token_is_read() {
+        let both = "Bearer scope=a, DPoP error=\"use_dpop_nonce\"";
+        assert!(Challenge::read(both, Some(Scheme::Dpop)).wants_nonce());
+        assert!(Challenge::read(both, None).wants_nonce());
+        let bearer = Challenge::read(both, Some(Scheme::Bearer));
+        assert_eq!((bearer.error, bearer.dpop), (None, false));
+        let silent = Challenge::read("DPoP algs=ES256, Bearer scope=a", None);
+        assert!(silent.dpop);
     }
 
     #[test]
@@ -93,7 +129,11 @@ mod tests {
             "Bearer scope=\"",
             "Basic a=b",
         ] {
-            assert_eq!(Challenge::read(header), Challenge::default(), "{header}");
+            assert_eq!(
+                Challenge::read(header, None),
+                Challenge::default(),
+                "{header}"
+            );
         }
     }
 }

@@ -14,6 +14,12 @@ pub enum AuthError {
         /// What is wrong with it, and what to do.
         why: &'static str,
     },
+    /// A server elsewhere whose URL is not https: who is on the way could take its tokens.
+    #[error(
+        "`{0}` wants a token, and none is sent to another host without TLS: give its URL with \
+         https, or pass on a token of your own (`--token`)"
+    )]
+    Plain(String),
     /// No answer, or none that can be used.
     #[error("{url}: {why}")]
     Fetch {

@@ -46,8 +46,21 @@ impl Answer {
         value.filter(Value::is_object)
     }
 
+    /// The answer, unless it only says where another would be.
+    fn from_here(self, url: &str) -> Result<Self, AuthError> {
+        match self.status.is_redirection() {
+            true => Err(AuthError::fetch(url, self.shown())),
+            false => Ok(self),
+        }
+    }
+
     /// Status and beginning of the body, for people.
     pub(crate) fn shown(&self) -> String {
+        if self.status.is_redirection() {
+            let to = self.headers.get(LOCATION).and_then(|it| it.to_str().ok());
+            let to = to.unwrap_or_default();
+            return format!("it points to `{to}`: redirects are not followed");
+        }
         let shown = &self.body[..self.body.len().min(SHOWN_BYTES)];
         let text = String::from_utf8_lossy(shown);
         format!("status {}: {text}", self.status.as_u16())
@@ -74,8 +87,14 @@ impl Fetch {
         self.pool.get_or_init(|| made).await
     }
 
-    /// Reads `what` at `url`.
+    /// Reads `what` at `url`, where somebody says that it is.
     pub(crate) async fn get(&self, what: &'static str, url: &str) -> Result<Answer, AuthError> {
+        self.look(what, url).await?.from_here(url)
+    }
+
+    /// Reads `what` if it is at `url`, which nobody has named: a redirection says only that it is
+    /// not, and that is for the caller to see.
+    pub(crate) async fn look(&self, what: &'static str, url: &str) -> Result<Answer, AuthError> {
         let uri = self.places.check(what, url)?;
         let request = Request::new(Full::new(Bytes::new()));
         self.send(url, uri, request).await
@@ -96,7 +115,7 @@ impl Fetch {
         *request.headers_mut() = headers;
         let kind = HeaderValue::from_static(kind);
         request.headers_mut().insert(CONTENT_TYPE, kind);
-        self.send(url, uri, request).await
+        self.send(url, uri, request).await?.from_here(url)
     }
 
     async fn send(
@@ -122,12 +141,6 @@ impl Fetch {
 
     async fn take(&self, url: &str, response: Response<Incoming>) -> Result<Answer, AuthError> {
         let (status, headers) = (response.status(), response.headers().clone());
-        if status.is_redirection() {
-            let to = headers.get(LOCATION).and_then(|it| it.to_str().ok());
-            let to = to.unwrap_or_default();
-            let why = format!("it points to `{to}`: redirects are not followed");
-            return Err(AuthError::fetch(url, why));
-        }
         let (mut incoming, mut body) = (response.into_body(), Vec::new());
         while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|_| AuthError::fetch(url, "the answer breaks off"))?;

@@ -113,12 +113,14 @@ pub(crate) fn given(auth: &Auth, issuer: &Issuer) -> Option<Identity> {
     })
 }
 
-/// The client's metadata document, if the authorization server takes such ones.
+/// The client's metadata document, if the authorization server takes such ones and is not another
+/// than the one that was given.
 // [mcp:auth-client-document]
 pub(crate) fn documented(auth: &Auth, issuer: &Issuer) -> Option<Identity> {
     let url = auth.metadata_url.as_ref()?;
     let taken = issuer.flag("client_id_metadata_document_supported");
-    taken.then(|| Identity {
+    let theirs = auth.issuer.as_ref().is_none_or(|it| *it == issuer.id);
+    (taken && theirs).then(|| Identity {
         id: url.clone(),
         proof: auth
             .key
@@ -136,10 +138,23 @@ pub(crate) fn kept_under(issuer: &str) -> String {
 /// A registration that is kept, if it still holds. Without `redirect_uri` any will do.
 pub(crate) fn kept(value: Option<Value>, redirect_uri: Option<&str>) -> Option<Identity> {
     let kept: Registered = serde_json::from_value(value?).ok()?;
-    let there = redirect_uri.is_none_or(|uri| uri == kept.redirect_uri);
+    let there = redirect_uri.is_none_or(|uri| lead_to_one(uri, &kept.redirect_uri));
     let expires = kept.client_secret_expires_at;
     let valid = expires == 0 || expires > now_s();
     (there && valid).then(|| identity(kept))
+}
+
+/// Whether an authorization server that knows one of two redirect URIs takes the other too: at an
+/// address of this host every port is as good as another (RFC 8252, section 7.3).
+fn lead_to_one(one: &str, other: &str) -> bool {
+    let placed = |text: &str| {
+        let uri: Uri = text.parse().ok()?;
+        let host = uri.host()?.to_owned();
+        let here = is_loopback(&uri) && host.starts_with(|it: char| it == '[' || it.is_numeric());
+        let path = uri.path_and_query()?.to_string();
+        here.then(|| (uri.scheme_str().map(str::to_owned), host, path))
+    };
+    one == other || placed(one).is_some_and(|it| placed(other) == Some(it))
 }
 
 fn identity(registered: Registered) -> Identity {
@@ -205,4 +220,30 @@ pub(crate) async fn register(
         .map_err(|error| AuthError::fetch(endpoint, format!("no registration: {error}")))?;
     let kept = json!(registered);
     Ok((identity(registered), kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_this_host_are_one_as_a_place_to_come_back_to() {
+        let here = "http://127.0.0.1:4000/callback";
+        for (other, good) in [
+            ("http://127.0.0.1:4000/callback", true),
+            ("http://127.0.0.1:5000/callback", true),
+            ("http://127.0.0.1/callback", true),
+            ("http://127.0.0.1:5000/other", false),
+            ("http://127.0.0.2:4000/callback", false),
+            ("https://127.0.0.1:4000/callback", false),
+            ("http://localhost:4000/callback", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(lead_to_one(here, other), good, "{other}");
+        }
+        // A name may be anybody's, as may a host elsewhere.
+        assert!(!lead_to_one("http://localhost:1/", "http://localhost:2/"));
+        assert!(!lead_to_one("https://192.0.2.1:1/", "https://192.0.2.1:2/"));
+        assert!(lead_to_one("http://[::1]:1/", "http://[::1]:2/"));
+    }
 }

@@ -115,7 +115,7 @@ async fn resource(
     }
     for path in tried {
         let url = format!("{base}/.well-known/oauth-protected-resource{path}");
-        let answer = fetch.get(WHAT, &url).await?;
+        let answer = fetch.look(WHAT, &url).await?;
         if let (StatusCode::OK, Some(object)) = (answer.status, answer.object()) {
             return Ok(Some(object));
         }
@@ -177,7 +177,7 @@ async fn issuer(fetch: &Fetch, id: &str) -> Result<Issuer, AuthError> {
     let mut found = String::new();
     for url in places {
         let answer = fetch
-            .get("the metadata of the authorization server", &url)
+            .look("the metadata of the authorization server", &url)
             .await?;
         let Some(metadata) = answer.object().filter(|_| answer.status == StatusCode::OK) else {
             found = format!("no metadata of an authorization server: {}", answer.shown());

@@ -32,13 +32,14 @@ use tokio::task::spawn_blocking;
 use super::limits::Limits;
 use super::peer::{Busy, lock};
 pub(crate) use challenge::Challenge;
+use challenge::Scheme;
 pub use error::AuthError;
 use fetch::Fetch;
 use identity::Identity;
 use keys::Key;
 use metadata::{Issuer, Site, discover};
 pub use options::{Auth, Grant};
-use place::Places;
+use place::{Places, is_loopback};
 pub use store::{FileStore, MemoryStore, Store};
 use token::{DPOP, Token, Wish, header};
 
@@ -46,6 +47,15 @@ use token::{DPOP, Token, Wish, header};
 pub(crate) struct Ticket {
     token: Token,
     key: Option<Key>,
+}
+
+impl Ticket {
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self.key {
+            Some(_) => Scheme::Dpop,
+            None => Scheme::Bearer,
+        }
+    }
 }
 
 /// Gets tokens for one server and renews them.
@@ -94,18 +104,28 @@ impl Authorizer {
         }
     }
 
-    /// What a request is to carry; renewed if it is known to be over.
-    pub(crate) async fn ticket(&self) -> Result<Option<Arc<Ticket>>, AuthError> {
-        self.loaded.get_or_try_init(|| self.load()).await?;
+    /// Whether nobody on the way can read along: tokens go nowhere else (OAuth 2.1, section 1.5).
+    fn is_private(&self) -> bool {
+        self.server.scheme_str() == Some("https") || is_loopback(&self.server)
+    }
+
+    /// What a request is to carry; renewed if it is known to be over. Whatever goes wrong is no
+    /// matter before the server refuses the request: it may want no token.
+    pub(crate) async fn ticket(&self) -> Option<Arc<Ticket>> {
+        let loaded = || self.loaded.get_or_try_init(|| self.load());
+        if !self.is_private() || loaded().await.is_err() {
+            return None;
+        }
         let held = self.held();
         // Nobody is asked to sign in because of a clock: that the server refuses comes first.
         let alone = |it: &Token| it.refresh.is_some() || self.auth.grant != Grant::Person;
         let over = |it: &Arc<Ticket>| it.token.is_over() && alone(&it.token);
         if held.as_ref().is_some_and(over) {
-            self.renew(held.as_ref(), &Challenge::default(), 0).await?;
-            return Ok(self.held());
+            // The refusal may say what has changed; renewing with that is tried again, and told.
+            let _ = self.renew(held.as_ref(), &Challenge::default(), 0).await;
+            return self.held();
         }
-        Ok(held)
+        held
     }
 
     fn held(&self) -> Option<Arc<Ticket>> {
@@ -149,10 +169,19 @@ impl Authorizer {
         challenge: &Challenge,
         tries: usize,
     ) -> Result<(), AuthError> {
+        if !self.is_private() {
+            return Err(AuthError::Plain(self.server.to_string()));
+        }
+        self.loaded.get_or_try_init(|| self.load()).await?;
         let mut renewal = self.renewal.lock().await;
         let held = self.held();
         if held.as_ref().map(Arc::as_ptr) != used.map(Arc::as_ptr) {
             return Ok(());
+        }
+        if matches!(self.auth.grant, Grant::Assertion(_)) && self.auth.issuer.is_none() {
+            return Err(AuthError::Option(
+                "an assertion is for one authorization server: give its issuer too".to_owned(),
+            ));
         }
         let _asking = Busy::new(&self.busy);
         if let Some(url) = &challenge.metadata {
@@ -160,7 +189,17 @@ impl Authorizer {
         }
         let known = held.as_ref().map(|it| it.token.issuer.as_str());
         let named = renewal.metadata.as_deref();
-        let site = discover(&self.fetch, &self.server, named, known).await?;
+        let mut site = discover(&self.fetch, &self.server, named, known).await;
+        let remembered = named.is_some() && challenge.metadata.is_none();
+        if remembered && matches!(site, Err(AuthError::Fetch { .. })) {
+            // It has moved, maybe; where it is by default it can be found without being told.
+            let moved = discover(&self.fetch, &self.server, None, known).await;
+            if moved.is_ok() {
+                site = moved;
+                renewal.metadata = None;
+            }
+        }
+        let site = site?;
         self.keep_to_issuer(&mut renewal, known, &site.issuer)?;
         // A token of another authorization server, or for another resource, has no say in the next.
         let held = held
@@ -186,7 +225,8 @@ impl Authorizer {
         self.hold(Token { metadata, ..token }, key).await
     }
 
-    /// A client id is shown to the authorization server it is for, and to no other.
+    /// A client id is shown to the authorization server it is for, and to no other; so is what
+    /// vouches for the client, or for a person.
     // [mcp:auth-registration]
     fn keep_to_issuer(
         &self,
@@ -194,10 +234,11 @@ impl Authorizer {
         known: Option<&str>,
         issuer: &Issuer,
     ) -> Result<(), AuthError> {
-        if self.auth.client_id.is_none() {
+        let given = self.auth.issuer.as_deref();
+        let vouched = given.is_some() && self.auth.grant != Grant::Person;
+        if self.auth.client_id.is_none() && !vouched {
             return Ok(());
         }
-        let given = self.auth.issuer.as_deref();
         let bound = given.or(renewal.bound.as_deref()).or(known);
         match bound.filter(|it| *it != issuer.id) {
             Some(was) => Err(AuthError::IssuerChanged {
@@ -286,6 +327,7 @@ impl Authorizer {
         let wish = Wish {
             site,
             identity: &identity,
+            grant: &self.auth.grant,
             scopes: &old.scopes,
             key,
         };
@@ -333,6 +375,7 @@ impl Authorizer {
         let wish = Wish {
             site,
             identity: &identity,
+            grant: &self.auth.grant,
             scopes,
             key,
         };
@@ -378,6 +421,7 @@ impl Authorizer {
         let wish = Wish {
             site,
             identity: &identity,
+            grant: &self.auth.grant,
             scopes,
             key,
         };
@@ -449,8 +493,9 @@ impl Authorizer {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
         };
         let enough = self.auth.scopes.iter().all(|it| token.scopes.contains(it));
-        let ours =
-            same(&self.auth.client_id, &token.client_id) && same(&self.auth.issuer, &token.issuer);
+        let ours = token.grant == self.auth.grant.kind()
+            && same(&self.auth.client_id, &token.client_id)
+            && same(&self.auth.issuer, &token.issuer);
         if enough && ours {
             let key = token.key.as_deref().map(Key::from_text).transpose()?;
             self.renewal.lock().await.metadata = token.metadata.clone();
@@ -469,5 +514,50 @@ impl Authorizer {
         let store = self.auth.store.clone();
         let written = spawn_blocking(move || store.set(&key, value)).await;
         written.unwrap_or_else(|error| Err(AuthError::Store(error.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tokens_go_over_tls_or_stay_on_this_host() {
+        for (url, good) in [
+            ("https://mcp.example/mcp", true),
+            ("http://127.0.0.1:8000/mcp", true),
+            ("http://[::1]/mcp", true),
+            ("http://localhost/mcp", true),
+            ("http://192.0.2.1/mcp", false),
+            ("http://10.0.0.1/mcp", false),
+            ("http://mcp.example/mcp", false),
+        ] {
+            let token = Token {
+                issuer: "https://as.example".to_owned(),
+                resource: url.to_owned(),
+                client_id: "mine".to_owned(),
+                access: "secret".to_owned(),
+                refresh: None,
+                expires_s: None,
+                scopes: Vec::new(),
+                key: None,
+                metadata: None,
+                grant: Grant::Person.kind().to_owned(),
+            };
+            let store = MemoryStore::default();
+            let server: Uri = url.parse().unwrap();
+            store
+                .set(&format!("token {server}"), Some(json!(token)))
+                .unwrap();
+            let auth = Auth::new("test").store(store);
+            let busy = Arc::default();
+            let authorizer = Authorizer::new(auth, server, Vec::new(), Limits::default(), busy);
+            let ticket = authorizer.ticket().await;
+            assert_eq!(ticket.is_some(), good, "{url}");
+            if !good {
+                let renewed = authorizer.renew(None, &Challenge::default(), 0).await;
+                assert!(matches!(renewed, Err(AuthError::Plain(_))), "{renewed:?}");
+            }
+        }
     }
 }

@@ -20,6 +20,7 @@ pub enum Grant {
     /// The client itself (client credentials, OAuth 2.1 section 4.2).
     Client,
     /// A signed statement about the client, such as a workload's identity (RFC 7523, section 2.1).
+    /// It is shown to the authorization server of [`Auth::issuer`], which has to be given.
     Assertion(String),
     /// An identity provider of the organization, which vouches for a person who has signed in
     /// there: it exchanges the person's identity token for an assertion (RFC 8693).
@@ -31,6 +32,18 @@ pub enum Grant {
         /// The person's identity token.
         id_token: String,
     },
+}
+
+impl Grant {
+    /// What it is called where tokens are kept.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Client => "client",
+            Self::Assertion(_) => "assertion",
+            Self::Organization { .. } => "organization",
+        }
+    }
 }
 
 /// How a client gets access to servers that want a token.

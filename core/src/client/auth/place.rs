@@ -124,7 +124,8 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let [.., m, n, o, p] = v6.octets();
     match (a, b) {
         _ if v6.to_ipv4_mapped().is_some() => v6.to_ipv4_mapped(),
-        (0x0064, 0xff9b) => Some(Ipv4Addr::new(m, n, o, p)),
+        // The rest of the block is for networks' own use (RFC 8215): it is not the Internet's.
+        (0x0064, 0xff9b) if v6.segments()[2..6] == [0; 4] => Some(Ipv4Addr::new(m, n, o, p)),
         (0x2002, _) => {
             let ([h, i], [j, k]) = (b.to_be_bytes(), c.to_be_bytes());
             Some(Ipv4Addr::new(h, i, j, k))
@@ -225,6 +226,7 @@ mod tests {
             "[fd00::1]",
             "[::ffff:10.0.0.1]",
             "[64:ff9b::a00:1]",
+            "[64:ff9b:1::808:808]",
             "[2002:a00:1::]",
             "[ff02::1]",
             "localhost",

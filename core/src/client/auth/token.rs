@@ -12,6 +12,7 @@ use super::fetch::{Answer, FORM, Fetch};
 use super::identity::Identity;
 use super::keys::{Key, now_s};
 use super::metadata::Site;
+use super::options::Grant;
 
 /// Seconds before its end from which a token is no longer used: it takes a while to arrive.
 const EARLY_S: u64 = 10;
@@ -39,6 +40,8 @@ pub(crate) struct Token {
     pub(crate) key: Option<String>,
     /// Where the server has said that its metadata is.
     pub(crate) metadata: Option<String>,
+    /// By what right it was given: a person's token is not the client's own.
+    pub(crate) grant: String,
 }
 
 impl Token {
@@ -55,6 +58,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) site: &'a Site,
     pub(crate) identity: &'a Identity,
     pub(crate) scopes: &'a [String],
+    pub(crate) grant: &'a Grant,
     /// The key to which the token is to be bound.
     pub(crate) key: Option<&'a Key>,
 }
@@ -141,9 +145,13 @@ impl Wish<'_> {
             scopes: self.scopes.to_vec(),
             key: key.map(Key::to_text),
             metadata: None,
+            grant: self.grant.kind().to_owned(),
         })
     }
 }
+
+/// The kind of token that vouches for a person at another authorization server (ID-JAG).
+const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// Exchanges a person's identity token for an assertion that `site` takes (RFC 8693, section 2).
 pub(crate) async fn exchange(
@@ -158,10 +166,7 @@ pub(crate) async fn exchange(
             "grant_type",
             "urn:ietf:params:oauth:grant-type:token-exchange",
         ),
-        (
-            "requested_token_type",
-            "urn:ietf:params:oauth:token-type:id-jag",
-        ),
+        ("requested_token_type", ID_JAG),
         ("subject_token", id_token),
         (
             "subject_token_type",
@@ -180,6 +185,12 @@ pub(crate) async fn exchange(
     }
     let given = answer.object().unwrap_or_default();
     let nothing = || AuthError::fetch(endpoint, "an answer without token");
+    // A token of another kind may be good at this very provider: nobody else is to see it.
+    let kind = shown(&given["issued_token_type"]);
+    if kind != ID_JAG {
+        let why = format!("wanted an `issued_token_type` of `{ID_JAG}`, found `{kind}`");
+        return Err(AuthError::fetch(endpoint, why));
+    }
     text(&given, "access_token").ok_or_else(nothing)
 }
 

@@ -39,6 +39,7 @@ fn commands_take_a_token_or_get_one() {
     for _ in 0..2 {
         let (code, _, errors) = call(&client);
         assert_eq!(code, Some(0), "{errors}");
+        assert!(errors.contains("--issuer"), "{errors}");
     }
     let [token] = &world.asked("/token")[..] else {
         panic!("{:?}", world.asked("/token"));
@@ -58,6 +59,7 @@ fn what_is_missing_for_access_is_said() {
     let ping = |more: &[&str]| ninefold(&[&["ping", &url, "--credentials", "none"], more].concat());
     for (more, wanted, text) in [
         (&["--sign-in", "never"][..], 1, "sign in"),
+        (&["--sign-in", "never", "--token", ""], 1, "sign in"),
         (&["--client-credentials"], 1, "client"),
         (&["--client-secret-file", "x"], 2, "--client-id"),
         (

@@ -139,6 +139,46 @@ fn a_token_that_is_known_to_be_over_is_not_sent_again() {
 }
 
 #[test]
+fn metadata_that_has_moved_is_looked_for_where_it_is_by_default() {
+    let world = World::bent(|world, asked| match asked.path.as_str() {
+        "/told" if world.asked("/told").len() == 1 => Some(ok(&world.resource())),
+        "/mcp" if asked.token().is_none() => {
+            let told = format!("resource_metadata=\"{}/told\"", world.base);
+            Some(refusal("401 Unauthorized", &told))
+        }
+        "/token" => {
+            let n = world.asked("/token").len();
+            let token = json!({"access_token": format!("token-{n}"), "token_type": "bearer",
+                "expires_in": if n == 1 { 0 } else { 3600 }, "refresh_token": "r"});
+            Some(ok(&token))
+        }
+        _ => None,
+    });
+    let client = world.connect(world.auth()).expect("access");
+    client.run(async |client| calls(client, 1).await);
+    let asked = [world.asked("/told").len(), world.asked("/token").len()];
+    assert_eq!(asked, [2, 2]);
+}
+
+#[test]
+fn a_renewal_before_its_time_that_fails_fails_no_request() {
+    let world = World::bent(|world, asked| {
+        (asked.path == "/token").then(|| match world.asked("/token").len() {
+            1 => ok(
+                &json!({"access_token": "held", "token_type": "bearer", "expires_in": 0,
+                "refresh_token": "r"}),
+            ),
+            _ => answer("503 Service Unavailable", "", &json!({})),
+        })
+    });
+    let client = world.connect(world.auth()).expect("access");
+    client.run(async |client| calls(client, 1).await);
+    assert!(world.asked("/token").len() > 1);
+    let last = world.asked("/mcp").pop().expect("a call");
+    assert_eq!(last.token(), Some("held"));
+}
+
+#[test]
 // [mcp:auth-storage]
 fn nobody_signs_in_again_before_the_server_has_refused() {
     let world = World::bent(|_, asked| {

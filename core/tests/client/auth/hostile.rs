@@ -3,10 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use ninefold::client::{Auth, AuthError};
+use ninefold::client::{Auth, AuthError, Grant};
 use serde_json::{Value, json};
 
-use super::world::{World, answer, ok, signing_in};
+use super::world::{World, answer, ok, refusal, signing_in};
 
 /// A world in which one member of one metadata document is another.
 fn with(path: &'static str, name: &'static str, value: Value) -> World {
@@ -105,12 +105,30 @@ fn redirections_are_not_followed() {
             let line = format!("Location: http://{to}/\r\n");
             (asked.path == path).then(|| answer("307 Temporary Redirect", &line, &json!({})))
         });
-        let error = world.refused(world.auth());
-        assert!(
-            error.to_string().contains("redirects are not followed"),
-            "{path}: {error}"
-        );
+        // Where nobody has said that something is, a redirection says only that it is not there:
+        // what is wanted is looked for at the next place, here that of the earlier protocol.
+        if path == RESOURCE {
+            assert!(world.connect(world.auth()).is_ok());
+            continue;
+        }
+        let error = world.refused(world.auth()).to_string();
+        let wanted = match path {
+            ISSUER => "no metadata of an authorization server",
+            _ => "redirects are not followed",
+        };
+        assert!(error.contains(wanted), "{path}: {error}");
     }
+    let world = World::bent(move |world, asked| {
+        let line = format!("Location: http://{to}/\r\n");
+        let told = format!("resource_metadata=\"{}/told\"", world.base);
+        match asked.path.as_str() {
+            "/mcp" => Some(refusal("401 Unauthorized", &told)),
+            "/told" => Some(answer("302 Found", &line, &json!({}))),
+            _ => None,
+        }
+    });
+    let error = world.refused(world.auth()).to_string();
+    assert!(error.contains("redirects are not followed"), "{error}");
     assert!(other.accept().is_err(), "somebody went there");
 }
 
@@ -205,6 +223,52 @@ fn a_client_id_is_not_shown_to_another_authorization_server() {
         "{error:?}"
     );
     told_nothing(&world);
+}
+
+#[test]
+fn an_assertion_is_shown_to_the_authorization_server_it_is_for() {
+    let world = World::good();
+    let auth = || {
+        let vouched = Grant::Assertion("vouched".to_owned());
+        Auth::new("test").client_id("me").grant(vouched)
+    };
+    let error = world.refused(auth());
+    assert!(error.to_string().contains("issuer"), "{error}");
+    let error = world.refused(auth().issuer("https://as.example"));
+    let wrong = matches!(error, AuthError::IssuerChanged { .. });
+    assert!(wrong, "{error:?}");
+    told_nothing(&world);
+    assert!(world.connect(auth().issuer(&world.base)).is_ok());
+    let sent = world.asked("/token")[0].form("assertion");
+    assert_eq!(sent.as_deref(), Some("vouched"));
+}
+
+#[test]
+fn an_identity_provider_must_give_what_was_asked_for() {
+    const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
+    for (kind, good) in [
+        (json!(ID_JAG), true),
+        (Value::Null, false),
+        (
+            json!("urn:ietf:params:oauth:token-type:access_token"),
+            false,
+        ),
+    ] {
+        let world = World::bent(move |_, asked| {
+            let body = json!({"access_token": "jag", "token_type": "N_A",
+                "issued_token_type": kind.clone()});
+            (asked.path == "/idp").then(|| ok(&body))
+        });
+        let auth = Auth::new("test")
+            .client_id("me")
+            .grant(Grant::Organization {
+                token_endpoint: format!("{}/idp", world.base),
+                client_id: "there".to_owned(),
+                id_token: "person".to_owned(),
+            });
+        assert_eq!(world.connect(auth).is_ok(), good);
+        assert_eq!(world.asked("/token").len(), usize::from(good));
+    }
 }
 
 #[test]

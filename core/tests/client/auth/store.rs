@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use ninefold::client::{AuthError, FileStore, Store};
+use ninefold::client::{Auth, AuthError, FileStore, Grant, Store};
 use serde_json::json;
 
-use super::world::World;
+use super::world::{World, mcp};
 
 #[test]
 // [mcp:auth-storage]
@@ -25,6 +25,18 @@ fn a_token_outlives_its_client_in_a_file_of_the_users_own() {
     let auth = world.auth().store(FileStore::new(&path)).scopes(&["other"]);
     world.connect(auth).expect("access").close();
     assert_eq!(world.asked("/token").len(), 2);
+    // A person's token is not the client's own.
+    let auth = Auth::new("test")
+        .grant(Grant::Client)
+        .client_id("registered");
+    let auth = auth.scopes(&["other"]).store(FileStore::new(&path));
+    world.connect(auth).expect("access").close();
+    let grants = world.asked("/token");
+    assert_eq!(grants.len(), 3);
+    assert_eq!(
+        grants[2].form("grant_type").as_deref(),
+        Some("client_credentials")
+    );
     // The registration was kept too, and is another's secret than the token.
     assert_eq!(world.asked("/register").len(), 1);
 }
@@ -68,6 +80,10 @@ fn what_is_no_file_of_credentials_is_told() {
     let world = World::good();
     let error = world.refused(world.auth().store(good));
     assert!(matches!(error, AuthError::Store(_)), "{error:?}");
+    // A server that wants no token is not asked for one, so nothing is missing.
+    let open = World::bent(|_, asked| (asked.path == "/mcp").then(|| mcp(&asked.body)));
+    let auth = open.auth().store(FileStore::new(&path));
+    assert!(open.connect(auth).is_ok());
 }
 
 #[test]
