@@ -334,7 +334,12 @@ impl Connection {
         {
             self.out.extend_from_slice(CONTINUE);
         }
+        let had = self.inbox.bytes().len();
         self.send_out().await.map_err(|_| End::Closed)?;
+        if self.inbox.bytes().len() > had {
+            // It came while the last answers were on their way, and may be all that will come.
+            return Ok(());
+        }
         if awaiting == Awaiting::Request && is_draining() {
             return Err(End::LastWord);
         }
