@@ -47,7 +47,7 @@ impl Answer {
     }
 
     /// The answer, unless it only says where another would be.
-    fn from_here(self, url: &str) -> Result<Self, AuthError> {
+    fn unless_redirected(self, url: &str) -> Result<Self, AuthError> {
         match self.status.is_redirection() {
             true => Err(AuthError::fetch(url, self.shown())),
             false => Ok(self),
@@ -89,7 +89,7 @@ impl Fetch {
 
     /// Reads `what` at `url`, where somebody says that it is.
     pub(crate) async fn get(&self, what: &'static str, url: &str) -> Result<Answer, AuthError> {
-        self.look(what, url).await?.from_here(url)
+        self.look(what, url).await?.unless_redirected(url)
     }
 
     /// Reads `what` if it is at `url`, which nobody has named: a redirection says only that it is
@@ -115,7 +115,7 @@ impl Fetch {
         *request.headers_mut() = headers;
         let kind = HeaderValue::from_static(kind);
         request.headers_mut().insert(CONTENT_TYPE, kind);
-        self.send(url, uri, request).await?.from_here(url)
+        self.send(url, uri, request).await?.unless_redirected(url)
     }
 
     async fn send(
