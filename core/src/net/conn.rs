@@ -142,7 +142,7 @@ impl Connection {
             let arena = seat.arenas.take();
             // What requests need until they are answered lives in their arena, so that the
             // connection's own state stays small while it is idle.
-            let answering = bumpalo::boxed::Box::pin_in(self.answer_what_is_there(&arena), &*arena);
+            let answering = bumpalo::boxed::Box::pin_in(self.answer_what_is_there(&arena), &arena);
             let next = answering.await;
             let emptying = clock::cycles();
             drop(arena);

@@ -245,7 +245,7 @@ impl Lines {
         let arena = self.seat.arenas.take();
         let take = self.duplex.take(line, &arena, &mut self.out);
         // As for HTTP, what a message needs while it is taken lives in its arena.
-        bumpalo::boxed::Box::pin_in(take, &*arena).await;
+        bumpalo::boxed::Box::pin_in(take, &arena).await;
     }
 
     /// A line has begun and is not whole. What has come of one that is over its limit is dropped,
