@@ -117,7 +117,7 @@ fn every_call_in_process_is_answered_correctly() {
     let report = quick("sustained_inproc");
     let claim = &report["claims"][0];
     assert_eq!(
-        (&claim["scenario"], &claim["n"]),
+        (&claim["scenario"], &claim["trials"]),
         (&"sustained.inproc".into(), &400.into())
     );
     let notes = report["notes"].to_string();
@@ -181,10 +181,10 @@ fn a_flooded_node_still_answers_its_control_plane() {
     };
     let node = NodeProcess::start(&plan, &spec).unwrap();
     let before = node.scrape("ninefold_messages_total").unwrap();
-    let after = node.scrape("ninefold_messages_total").unwrap();
+    let now = || node.scrape("ninefold_messages_total").unwrap();
     assert!(
-        after > before,
-        "{before} then {after}: nothing floods this node"
+        (0..10_000).any(|_| now() > before),
+        "{before} still: nothing floods this node"
     );
     assert!(node.finish().unwrap().turns > 0);
 }

@@ -49,6 +49,7 @@ fn a_reader_that_stalls_stops_the_writer_and_costs_no_memory() {
     const TEXT: usize = 16 << 10;
     const CALLS: usize = 12_000;
     const GROWTH_MAX: usize = 64 << 20;
+    const SYMBOLS: usize = 96 << 20;
     let (mut child, log) = spawn(&[]);
     let pid = child.id();
     let (mut input, output) = (child.stdin.take().expect("stdin"), child.stdout.take());
@@ -80,7 +81,15 @@ fn a_reader_that_stalls_stops_the_writer_and_costs_no_memory() {
         "{seen} calls were taken without a reader"
     );
     let grown = made_bytes(pid).saturating_sub(before);
-    assert!(grown < GROWTH_MAX, "{grown} bytes more, log: {log:?}");
+    // A turn that the host held up is named with its stack: for the first one the symbols of the
+    // binary are loaded, and they stay.
+    let named = log.lock().expect("a log").contains("stall:");
+    let allowed = if named {
+        GROWTH_MAX + SYMBOLS
+    } else {
+        GROWTH_MAX
+    };
+    assert!(grown < allowed, "{grown} bytes more, log: {log:?}");
     // Once somebody reads, all goes on, and nothing was lost.
     let mut open: BTreeSet<u64> = (0..CALLS as u64).collect();
     while !open.is_empty() {

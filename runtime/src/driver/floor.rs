@@ -162,7 +162,11 @@ impl Floor {
         };
         if peer.request_len == 0 {
             let Some(length) = length_of(&buffer).filter(|length| *length > 0) else {
-                self.peers.remove(&index);
+                // The armed receive holds the socket; it ends by this, and then the peer goes.
+                peer.fd.shutdown(rustix::net::Shutdown::Both);
+                if !done.more {
+                    self.peers.remove(&index);
+                }
                 return;
             };
             peer.request_len = length;
