@@ -108,8 +108,9 @@ impl Context {
     /// Asks the client's model to go on from messages.
     ///
     /// # Errors
-    /// As [`Context::elicit`].
+    /// As [`Context::elicit`]; [`AskError::Turns`] before anything is asked.
     pub async fn sample(&self, key: &str, question: Sample) -> Result<Sampled, AskError> {
+        question.check()?;
         let need = question.need();
         let params = question.params();
         self.0

@@ -15,6 +15,7 @@ use super::message::{Incoming, Question, write_answer};
 use super::options::{Event, Options, Progress, VISIT};
 use crate::mcp::{Era, META_SUBSCRIPTION};
 use crate::task::RELATED;
+use crate::turns;
 
 /// Locks; what a panic left behind is still whole, because nothing here is changed in steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -275,6 +276,12 @@ impl Peer {
         }
         let method = if by_url { VISIT } else { method };
         let handler = self.options.handlers.get(method)?;
+        // [mcp:sampling-turns]
+        if let ("sampling/createMessage", Some(messages)) = (method, params["messages"].as_array())
+            && let Err(why) = turns::check(messages)
+        {
+            return Some(Err((-32602, format!("Invalid params: {why}"))));
+        }
         let limits = &self.options.limits;
         let busy = Busy::new(&self.answering);
         if busy.before >= limits.questions_count {
@@ -352,6 +359,33 @@ mod tests {
             let answer: Value = serde_json::from_slice(&answer).unwrap();
             assert_eq!(answer["result"]["action"], "decline");
             assert_eq!(answer["result"]["_meta"], wanted);
+        }
+    }
+
+    // [mcp:sampling-turns]
+    #[test]
+    fn a_model_is_not_asked_where_a_tool_use_has_no_result() {
+        let options = Options::new("test", "1")
+            .on_sample(|_| std::future::ready(Ok(json!({"role": "assistant", "model": "m"}))));
+        let peer = Peer::new(options);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let used = json!({"role": "assistant", "content": {"type": "tool_use", "id": "1"}});
+        let made = json!({"role": "user", "content": {"type": "tool_result", "toolUseId": "1"}});
+        for (messages, code) in [
+            (json!([used, made]), Value::Null),
+            (json!([used]), json!(-32602)),
+        ] {
+            let question = Question {
+                id: json!(1),
+                method: "sampling/createMessage".to_owned(),
+                params: json!({"maxTokens": 1, "messages": messages}),
+            };
+            let answer = runtime.block_on(peer.answer(question));
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["error"]["code"], code, "{answer}");
         }
     }
 }
