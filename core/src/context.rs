@@ -105,6 +105,15 @@ impl Context {
             .await
     }
 
+    /// Tells the client that what [`Elicit::url`] sent its person to is done, by the `id` given
+    /// there, so that it can go on (`notifications/elicitation/complete` of 2025-11-25). It goes to
+    /// the stream of the session that this call belongs to, also after the call has ended. Of no
+    /// effect in the modern era, which has no such message, and for clients without elicitation by
+    /// URL.
+    pub fn complete_elicitation(&self, id: &str) {
+        self.0.complete_elicitation(id);
+    }
+
     /// Asks the client's model to go on from messages.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ mod structure;
 mod support;
 mod tasks;
 mod tls;
+mod visits;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -13,6 +13,7 @@ use super::error::ClientError;
 use super::listen::{Change, Ear};
 use super::message::{Incoming, Question, write_answer};
 use super::options::{Event, Options, Progress, VISIT};
+use super::visits::Visits;
 use crate::mcp::{Era, META_SUBSCRIPTION};
 use crate::task::RELATED;
 use crate::turns;
@@ -44,6 +45,8 @@ pub(crate) type Told = Arc<dyn Fn(Progress) + Send + Sync>;
 pub(crate) struct Peer {
     pub(crate) options: Options,
     pending: Mutex<Pending>,
+    /// The pages that a person was sent to.
+    visits: Visits,
     /// Who is told of changes.
     ears: Mutex<Vec<Arc<Ear>>>,
     next_id: AtomicU64,
@@ -73,6 +76,7 @@ impl Peer {
         Self {
             options,
             pending: Mutex::default(),
+            visits: Visits::default(),
             ears: Mutex::default(),
             next_id: AtomicU64::new(1),
             answering: Arc::default(),
@@ -220,6 +224,10 @@ impl Peer {
             "notifications/tasks" | "notifications/tasks/status" => Event::Task(params),
             "notifications/elicitation/complete" => {
                 let id = params["elicitationId"].as_str().unwrap_or_default();
+                // [mcp:elicit-complete]
+                if !self.visits.end(id) {
+                    return;
+                }
                 Event::Elicited(id.to_owned())
             }
             _ => {
@@ -287,9 +295,18 @@ impl Peer {
         if busy.before >= limits.questions_count {
             return Some(Err((-32603, "too many questions at a time".to_owned())));
         }
+        let page = params["elicitationId"].as_str().filter(|_| by_url);
+        let page = page.map(str::to_owned);
+        // The server may tell of the end of a visit before the person's answer is there.
+        page.iter().for_each(|id| self.visits.begin(id));
         let time = Duration::from_millis(limits.answer_ms);
         let late = (-32603, "nobody answered in time".to_owned());
-        Some(timeout(time, handler(params)).await.unwrap_or(Err(late)))
+        let outcome = timeout(time, handler(params)).await.unwrap_or(Err(late));
+        let goes = |answer: &Value| answer["action"] == "accept";
+        if let Some(id) = page.filter(|_| !outcome.as_ref().is_ok_and(goes)) {
+            self.visits.end(&id);
+        }
+        Some(outcome)
     }
 
     /// Ends when a request has waited too long, with the name of the limit. Neither time in which
