@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::mcp::Era;
 use crate::talk::Need;
 use crate::tool::schema_of;
+use crate::turns;
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,10 @@ pub enum AskError {
     /// An answer that does not have the form that the specification asks for.
     #[error("the client's answer is malformed: {0}")]
     Malformed(String),
+    /// Messages to the client's model that break the order of tool uses and their results; nothing
+    /// was asked.
+    #[error("these messages cannot be sampled from: {0}")]
+    Turns(String),
     /// No answer in time, or the session has ended.
     #[error("the client did not answer in time")]
     Late,
@@ -179,6 +184,8 @@ impl Sample {
     }
 
     /// Adds a message with any content of the specification, such as `tool_use` and `tool_result`.
+    /// A user's message with tool results holds nothing else, and answers every tool use of the
+    /// message before it.
     #[must_use]
     pub fn message(mut self, role: &str, content: Value) -> Self {
         self.messages
@@ -213,6 +220,12 @@ impl Sample {
         } else {
             Need::Sample
         }
+    }
+
+    /// Checks the turns of the conversation.
+    // [mcp:sampling-turns]
+    pub(crate) fn check(&self) -> Result<(), AskError> {
+        turns::check(&self.messages).map_err(AskError::Turns)
     }
 
     pub(crate) fn params(mut self) -> Value {

@@ -105,11 +105,21 @@ impl Context {
             .await
     }
 
+    /// Tells the client that what [`Elicit::url`] sent its person to is done, by the `id` given
+    /// there, so that it can go on (`notifications/elicitation/complete` of 2025-11-25). It goes to
+    /// the stream of the session that this call belongs to, also after the call has ended. Of no
+    /// effect in the modern era, which has no such message, and for clients without elicitation by
+    /// URL.
+    pub fn complete_elicitation(&self, id: &str) {
+        self.0.complete_elicitation(id);
+    }
+
     /// Asks the client's model to go on from messages.
     ///
     /// # Errors
-    /// As [`Context::elicit`].
+    /// As [`Context::elicit`]; [`AskError::Turns`] before anything is asked.
     pub async fn sample(&self, key: &str, question: Sample) -> Result<Sampled, AskError> {
+        question.check()?;
         let need = question.need();
         let params = question.params();
         self.0

@@ -56,6 +56,7 @@ pub mod stdio;
 mod talk;
 mod task;
 pub mod tool;
+mod turns;
 mod uri_template;
 
 pub use ask::{AskError, Elicit, Elicited, Sample, Sampled};

@@ -212,6 +212,22 @@ impl Talk {
         }));
     }
 
+    // [mcp:elicit-complete]
+    pub(crate) fn complete_elicitation(&self, id: &str) {
+        let asked = self.era == Era::Legacy && Need::ElicitUrl.met(self.capabilities);
+        if let Some(link) = self.link.as_ref().filter(|_| asked) {
+            let note = json!({
+                "jsonrpc": "2.0", "method": "notifications/elicitation/complete",
+                "params": {"elicitationId": id},
+            });
+            if self.task.get() == TaskWish::Granted {
+                self.send_of_task(&note);
+            } else {
+                link.say(note.to_string());
+            }
+        }
+    }
+
     /// Queues a message; false when it was dropped, because the call has ended or the client does
     /// not read what is there already.
     fn send(&self, message: &Value) -> bool {

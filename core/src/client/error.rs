@@ -100,6 +100,13 @@ pub enum ClientError {
         /// What does not fit.
         why: String,
     },
+    /// A task was wanted of a tool that was not listed as one that can be a task.
+    #[error(
+        "tool `{0}` cannot be started as a task: its `execution.taskSupport`, as the server last \
+         listed it, is neither `optional` nor `required`: call it, or list the tools again if \
+         they have changed"
+    )]
+    NoTask(String),
     /// The task that was waited for has been cancelled.
     #[error("the task was cancelled")]
     TaskCancelled,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::error::ClientError;
 use super::options::Progress;
 use super::peer::Told;
+use super::tasks::Called;
 use super::{Client, Transport};
 use crate::mcp::Era;
 
@@ -18,6 +19,7 @@ impl Client {
         if let (Era::Modern, Transport::Http(_)) = (self.era(), &self.transport) {
             tools.retain(|tool| self.params.learn(tool));
         }
+        self.supports.learn(&tools);
         self.promises
             .learn(&tools, self.peer.options.limits.schema_bytes);
         Ok(tools)
@@ -67,12 +69,14 @@ impl Client {
     }
 
     /// Calls a tool. A tool that failed has a result, with `isError`. The result of a tool that
-    /// was listed is held to what its `outputSchema` promises.
+    /// was listed is held to what its `outputSchema` promises. In 2025-11-25 one that was listed as
+    /// a tool that must be a task is called as one, and its result is waited for.
     pub async fn call(&self, tool: &str, arguments: Value) -> Result<Value, ClientError> {
         self.call_to_its_end(tool, arguments, None).await
     }
 
-    /// As [`Client::call`]; `told` hears how far the call has come.
+    /// As [`Client::call`]; `told` hears how far the call has come. That of what 2025-11-25 makes a
+    /// task comes to [`super::Options::on_event`] alone.
     pub async fn call_with_progress(
         &self,
         tool: &str,
@@ -89,6 +93,12 @@ impl Client {
         arguments: Value,
         told: Option<Told>,
     ) -> Result<Value, ClientError> {
+        if self.must_be_task(tool) {
+            return match self.start(tool, arguments, None).await? {
+                Called::Done(result) => Ok(result),
+                Called::Task(task) => task.result().await,
+            };
+        }
         let params = json!({"name": tool, "arguments": arguments});
         let mut result = self.asked("tools/call", params, told).await?;
         if result["resultType"] == "task" {

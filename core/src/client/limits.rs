@@ -72,6 +72,10 @@ fixed! {
     RETRY_MIN_MS: u64, Millis = 100, "opened after this time";
     /// Shortest time between two questions how a task stands, whatever its server says.
     TASK_POLL_MIN_MS: u64, Millis = 50, "asked after this time";
+    /// Pages that a person was sent to and of whose end the server may still tell.
+    VISIT_COUNT: usize, Count = 64, "the end of the oldest is not told";
+    /// Bytes of the id of such a page.
+    VISIT_ID_BYTES: usize, Bytes = KIB, "its end is not told";
     /// Bytes of the schema of a tool in which wishes for header fields are looked for.
     SCHEMA_BYTES: usize, Bytes = 64 * KIB, "the tool is not usable over HTTP";
 }

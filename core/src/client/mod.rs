@@ -34,8 +34,10 @@ mod request;
 pub mod sse;
 mod stdio;
 mod structure;
+mod support;
 mod tasks;
 mod tls;
+mod visits;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -56,6 +58,7 @@ use params::Params;
 use peer::{Peer, lock};
 use stdio::Stdio;
 use structure::Promises;
+use support::Supports;
 pub use tasks::{Called, Task};
 pub(crate) use tls::pool_for;
 
@@ -120,6 +123,7 @@ pub struct Client {
     server: Mutex<ServerInfo>,
     params: Params,
     promises: Promises,
+    supports: Supports,
     /// Reads the stream of the legacy session, or the child's output.
     stream: Mutex<Option<JoinHandle<()>>>,
     /// One request opens a new session; the others wait for it.
@@ -153,6 +157,7 @@ impl Client {
             }),
             params: Params::default(),
             promises: Promises::default(),
+            supports: Supports::default(),
             stream: Mutex::new(stream),
             renewal: tokio::sync::Mutex::default(),
         };

@@ -47,7 +47,8 @@ pub enum Event {
     Updated(String),
     /// How a task stands, described as the server's era does.
     Task(Value),
-    /// The visit to a URL that this elicitation asked for is done, in the legacy era.
+    /// The visit to a URL that this elicitation asked for is done, in the legacy era. Ids that
+    /// nobody was asked for, and those told of already, are ignored.
     Elicited(String),
     /// Any other notification: method and params.
     Other(String, Value),

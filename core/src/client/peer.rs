@@ -13,8 +13,10 @@ use super::error::ClientError;
 use super::listen::{Change, Ear};
 use super::message::{Incoming, Question, write_answer};
 use super::options::{Event, Options, Progress, VISIT};
+use super::visits::Visits;
 use crate::mcp::{Era, META_SUBSCRIPTION};
 use crate::task::RELATED;
+use crate::turns;
 
 /// Locks; what a panic left behind is still whole, because nothing here is changed in steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -43,6 +45,8 @@ pub(crate) type Told = Arc<dyn Fn(Progress) + Send + Sync>;
 pub(crate) struct Peer {
     pub(crate) options: Options,
     pending: Mutex<Pending>,
+    /// The pages that a person was sent to.
+    visits: Visits,
     /// Who is told of changes.
     ears: Mutex<Vec<Arc<Ear>>>,
     next_id: AtomicU64,
@@ -72,6 +76,7 @@ impl Peer {
         Self {
             options,
             pending: Mutex::default(),
+            visits: Visits::default(),
             ears: Mutex::default(),
             next_id: AtomicU64::new(1),
             answering: Arc::default(),
@@ -219,6 +224,10 @@ impl Peer {
             "notifications/tasks" | "notifications/tasks/status" => Event::Task(params),
             "notifications/elicitation/complete" => {
                 let id = params["elicitationId"].as_str().unwrap_or_default();
+                // [mcp:elicit-complete]
+                if !self.visits.end(id) {
+                    return;
+                }
                 Event::Elicited(id.to_owned())
             }
             _ => {
@@ -275,14 +284,29 @@ impl Peer {
         }
         let method = if by_url { VISIT } else { method };
         let handler = self.options.handlers.get(method)?;
+        // [mcp:sampling-turns]
+        if let ("sampling/createMessage", Some(messages)) = (method, params["messages"].as_array())
+            && let Err(why) = turns::check(messages)
+        {
+            return Some(Err((-32602, format!("Invalid params: {why}"))));
+        }
         let limits = &self.options.limits;
         let busy = Busy::new(&self.answering);
         if busy.before >= limits.questions_count {
             return Some(Err((-32603, "too many questions at a time".to_owned())));
         }
+        let page = params["elicitationId"].as_str().filter(|_| by_url);
+        let page = page.map(str::to_owned);
+        // The server may tell of the end of a visit before the person's answer is there.
+        page.iter().for_each(|id| self.visits.begin(id));
         let time = Duration::from_millis(limits.answer_ms);
         let late = (-32603, "nobody answered in time".to_owned());
-        Some(timeout(time, handler(params)).await.unwrap_or(Err(late)))
+        let outcome = timeout(time, handler(params)).await.unwrap_or(Err(late));
+        let goes = |answer: &Value| answer["action"] == "accept";
+        if let Some(id) = page.filter(|_| !outcome.as_ref().is_ok_and(goes)) {
+            self.visits.end(&id);
+        }
+        Some(outcome)
     }
 
     /// Ends when a request has waited too long, with the name of the limit. Neither time in which
@@ -352,6 +376,33 @@ mod tests {
             let answer: Value = serde_json::from_slice(&answer).unwrap();
             assert_eq!(answer["result"]["action"], "decline");
             assert_eq!(answer["result"]["_meta"], wanted);
+        }
+    }
+
+    // [mcp:sampling-turns]
+    #[test]
+    fn a_model_is_not_asked_where_a_tool_use_has_no_result() {
+        let options = Options::new("test", "1")
+            .on_sample(|_| std::future::ready(Ok(json!({"role": "assistant", "model": "m"}))));
+        let peer = Peer::new(options);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let used = json!({"role": "assistant", "content": {"type": "tool_use", "id": "1"}});
+        let made = json!({"role": "user", "content": {"type": "tool_result", "toolUseId": "1"}});
+        for (messages, code) in [
+            (json!([used, made]), Value::Null),
+            (json!([used]), json!(-32602)),
+        ] {
+            let question = Question {
+                id: json!(1),
+                method: "sampling/createMessage".to_owned(),
+                params: json!({"maxTokens": 1, "messages": messages}),
+            };
+            let answer = runtime.block_on(peer.answer(question));
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["error"]["code"], code, "{answer}");
         }
     }
 }

@@ -10,6 +10,7 @@ use super::Client;
 use super::error::ClientError;
 use super::limits::TASK_POLL_MIN_MS;
 use crate::mcp::Era;
+use crate::tool::TaskSupport;
 
 /// What a call has become.
 #[derive(Debug)]
@@ -31,9 +32,13 @@ pub struct Task<'a> {
 
 impl Client {
     /// Calls a tool and does not wait, if the server makes the call a task. In 2025-11-25 it is the
-    /// client that asks for a task, to be remembered for `ttl`, of a tool whose
-    /// `execution.taskSupport` allows it (-32601 otherwise); in the modern era it is the server
-    /// that decides, if [`super::Options::tasks`] says that the client knows tasks.
+    /// client that asks for a task, to be remembered for `ttl`, if the server has tasks; tools that
+    /// were not listed yet are listed first. In the modern era it is the server that decides, if
+    /// [`super::Options::tasks`] says that the client knows tasks.
+    ///
+    /// # Errors
+    /// As any request; [`ClientError::NoTask`], before the call is made, of a tool whose
+    /// `execution.taskSupport` does not allow a task.
     // [mcp:tasks-declared]
     pub async fn start(
         &self,
@@ -42,8 +47,8 @@ impl Client {
         ttl: Option<Duration>,
     ) -> Result<Called<'_>, ClientError> {
         let mut params = json!({"name": tool, "arguments": arguments});
-        let able = &self.server().capabilities["tasks"]["requests"]["tools"]["call"];
-        if self.era() == Era::Legacy && able.is_object() {
+        if self.asks_for_tasks() {
+            self.may_be_task(tool).await?;
             params["task"] = match ttl.map(|ttl| u64::try_from(ttl.as_millis())) {
                 Some(Ok(ms)) => json!({"ttl": ms}),
                 _ => json!({}),
@@ -62,6 +67,30 @@ impl Client {
         }
         self.promises.check(tool, &result)?;
         Ok(Called::Done(result))
+    }
+
+    /// Whether it is the client that asks for tasks here.
+    fn asks_for_tasks(&self) -> bool {
+        let able = &self.server().capabilities["tasks"]["requests"]["tools"]["call"];
+        self.era() == Era::Legacy && able.is_object()
+    }
+
+    /// Whether `tool` was listed as one that must be a task.
+    // [mcp:tasks-asked]
+    pub(super) fn must_be_task(&self, tool: &str) -> bool {
+        self.supports.of(tool) == Some(TaskSupport::Required) && self.asks_for_tasks()
+    }
+
+    /// Refuses a task of a tool that does not say that it can be one.
+    // [mcp:tasks-asked]
+    async fn may_be_task(&self, tool: &str) -> Result<(), ClientError> {
+        if self.supports.of(tool).is_none() {
+            self.tools().await?;
+        }
+        match self.supports.of(tool) {
+            Some(TaskSupport::Optional | TaskSupport::Required) => Ok(()),
+            Some(TaskSupport::Forbidden) | None => Err(ClientError::NoTask(tool.to_owned())),
+        }
     }
 
     /// The task `id` of this server, begun by whomever: in 2025-11-25 by this session.

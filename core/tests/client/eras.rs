@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ninefold::ask::Action;
 use ninefold::client::limits::Limits;
 use ninefold::client::{ClientError, EraChoice, Event, Listen, Options, accept};
 use ninefold::mcp::{Era, Version};
@@ -216,6 +217,48 @@ fn changes_are_told_in_both_eras() {
             told.wait_for(&Event::Updated("test://watched".to_owned()))
                 .await;
         });
+        client.close();
+    }
+}
+
+#[test]
+fn the_end_of_a_visit_is_told_once_and_only_if_the_visit_was_asked_for() {
+    // [mcp:elicit-complete]
+    let node = Local::start();
+    for (era, action, wanted) in [
+        (EraChoice::Legacy, Action::Accept, 1),
+        (EraChoice::Legacy, Action::Decline, 0),
+        (EraChoice::Modern, Action::Accept, 0),
+    ] {
+        let told = Told::default();
+        let options = told.by(options(era).on_visit(move |_| std::future::ready(action)));
+        let client = node.connect(options);
+        client.run(async |client| {
+            let to = Listen {
+                uris: vec!["test://watched".to_owned()],
+                ..Listen::default()
+            };
+            let _listening = client.listen(&to).await.expect("a subscription");
+            client.call("sends", json!({})).await.expect("a result");
+            let end = Event::Elicited("e".to_owned());
+            if wanted > 0 {
+                told.wait_for(&end).await;
+            }
+            // More of it would be told before what is told later.
+            node.server().resource_updated("test://watched");
+            told.wait_for(&Event::Updated("test://watched".to_owned()))
+                .await;
+        });
+        let ends = told.events(|events| {
+            let updated = Event::Updated("test://watched".to_owned());
+            events.retain(|event| *event != updated);
+            std::mem::take(events)
+        });
+        assert_eq!(
+            ends,
+            vec![Event::Elicited("e".to_owned()); wanted],
+            "{era:?}"
+        );
         client.close();
     }
 }

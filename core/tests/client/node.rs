@@ -79,7 +79,12 @@ fn working(builder: Builder) -> Builder {
             |NoArguments {}, to: Context| async move {
                 let page = Elicit::url("Sign in.", "https://example.com/in", "e");
                 match to.elicit("page", page).await {
-                    Ok(answer) => format!("{:?}", answer.action),
+                    Ok(answer) => {
+                        for id in ["never asked", "e", "e"] {
+                            to.complete_elicitation(id);
+                        }
+                        format!("{:?}", answer.action)
+                    }
                     Err(error) => error.to_string(),
                 }
             },

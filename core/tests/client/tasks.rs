@@ -59,17 +59,89 @@ fn tasks_are_begun_polled_answered_and_cancelled_in_both_eras() {
             // What is no task answers at once, and a call waits for its task.
             match client.start("add", json!({"a": 1, "b": 2}), None).await {
                 Ok(Called::Done(sum)) => assert_eq!(sum["content"][0]["text"], "3"),
-                Err(ClientError::Rpc { code, .. }) => {
-                    assert_eq!((code, era), (-32601, EraChoice::Legacy));
-                }
+                Err(ClientError::NoTask(_)) => assert_eq!(era, EraChoice::Legacy),
                 other => panic!("{other:?}"),
             }
             let called = client.call("works", json!({"ms": 1})).await;
             let is_task = (era == EraChoice::Modern).to_string();
             assert_eq!(called.expect("a result")["content"][0]["text"], is_task);
+            let called = client.call("confirms", json!({})).await;
+            let text = &called.expect("a result")["content"][0]["text"];
+            assert_eq!(text, "Accept", "{era:?}");
         });
         client.close();
     }
+}
+
+/// A legacy server with tasks; keeps the bodies of the calls that it hears.
+fn lister(calls: Arc<Mutex<Vec<String>>>) -> Target {
+    let tool = |name: &str, execution: Value| {
+        let schema = json!({"type": "object"});
+        json!({"name": name, "inputSchema": schema, "execution": execution})
+    };
+    let tools = json!([
+        tool("silent", json!({})),
+        tool("never", json!({"taskSupport": "forbidden"})),
+        tool("odd", json!({"taskSupport": "sometimes"})),
+        tool("may", json!({"taskSupport": "optional"})),
+        tool("must", json!({"taskSupport": "required"})),
+    ]);
+    serve(move |asked| match asked {
+        _ if asked.contains("\"initialize\"") => result(
+            asked,
+            &json!({"protocolVersion": "2025-11-25", "serverInfo": {"name": "s", "version": "1"},
+                "capabilities": {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}}}),
+        ),
+        _ if asked.contains("tools/list") => result(asked, &json!({"tools": tools})),
+        _ if asked.contains("tools/call") => {
+            let body = asked.split_once("\r\n\r\n").expect("a body").1;
+            let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+            calls.push(body.to_owned());
+            result(
+                asked,
+                &match body.contains("\"task\"") {
+                    true => json!({"task": {"taskId": "t", "status": "working"}}),
+                    false => json!({"content": ["called"]}),
+                },
+            )
+        }
+        _ if asked.contains("tasks/get") => {
+            result(asked, &json!({"taskId": "t", "status": "completed"}))
+        }
+        _ if asked.contains("tasks/result") => result(asked, &json!({"content": ["waited for"]})),
+        _ => http("202 Accepted", "text/plain", ""),
+    })
+}
+
+// [mcp:tasks-asked]
+#[test]
+fn a_tool_is_a_task_only_where_it_can_be_and_always_where_it_must() {
+    let calls = Arc::<Mutex<Vec<String>>>::default();
+    let heard = || std::mem::take(&mut *calls.lock().unwrap_or_else(PoisonError::into_inner));
+    let server = lister(calls.clone());
+    let client = ninefold::client::Blocking::connect(&server, options(EraChoice::Legacy));
+    client.expect("a session").run(async |client| {
+        for tool in ["silent", "never", "odd", "unlisted"] {
+            let started = client.start(tool, json!({}), None).await;
+            let wanted = ClientError::NoTask(tool.to_owned());
+            assert_eq!(started.expect_err("no task"), wanted);
+        }
+        assert_eq!(heard(), [""; 0], "refused before it is called");
+        let task = begin(client, "may", json!({})).await;
+        assert_eq!(task.id(), "t");
+        let [call] = heard().try_into().expect("one call");
+        assert!(call.contains("\"ttl\":600000"), "{call}");
+        for (tool, wanted, as_task) in [
+            ("silent", "called", false),
+            ("may", "called", false),
+            ("must", "waited for", true),
+        ] {
+            let result = client.call(tool, json!({})).await.expect("a result");
+            assert_eq!(result, json!({"content": [wanted]}), "{tool}");
+            let [call] = heard().try_into().expect("one call");
+            assert_eq!(call.contains("\"task\""), as_task, "{call}");
+        }
+    });
 }
 
 #[test]

@@ -84,6 +84,11 @@ impl Local {
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Page {
+    id: String,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Block {
     ms: u64,
 }
@@ -180,6 +185,20 @@ fn talking(builder: Builder) -> Builder {
                 let form = Elicit::form_of("Who?", json!({"type": "object", "properties": {}}));
                 match of.elicit("name", form).await {
                     Ok(answer) => format!("{:?} {}", answer.action, answer.content["name"]),
+                    Err(error) => error.to_string(),
+                }
+            },
+        )
+        .context_tool(
+            Info::new("sends").task_support(TaskSupport::Optional),
+            "Sends the person to a page",
+            |Page { id }, to: Context| async move {
+                let page = Elicit::url("Sign in.", "https://example.com/in", &id);
+                match to.elicit("page", page).await {
+                    Ok(answer) => {
+                        to.complete_elicitation(&id);
+                        format!("{:?}", answer.action)
+                    }
                     Err(error) => error.to_string(),
                 }
             },

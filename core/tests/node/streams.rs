@@ -366,3 +366,62 @@ fn a_client_that_does_not_read_its_stream_is_closed() {
     );
     std::thread::sleep(Duration::from_millis(10));
 }
+
+#[test]
+fn the_end_of_a_visit_is_told_to_the_session_that_was_asked() {
+    // [mcp:elicit-complete]
+    let node = Local::with(2, |_| {});
+    let open = || {
+        let able = json!({"elicitation": {"url": {}}});
+        let info = json!({"name": "test", "version": "1"});
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": able,
+            "clientInfo": info});
+        let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+        let answer = node.ask(legacy(None, &body));
+        let session = answer
+            .field("mcp-session-id")
+            .expect("a session")
+            .to_owned();
+        let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        assert_eq!(node.ask(note(&session, ready)).status, 202);
+        let mut stream = node.connect();
+        stream.send(get(&session, None));
+        assert_eq!(stream.stream_head().0, 200);
+        (session, stream)
+    };
+    let mut sessions = [open(), open()];
+    // Each hears its own first: nothing was told to all.
+    for (at, (session, stream)) in sessions.iter_mut().enumerate() {
+        let id = format!("visit {at}");
+        let mut client = node.connect();
+        client.send(calls(session, 1, "sends", json!({"id": id})));
+        client.stream_head();
+        let (_, question) = client.event().expect("a question");
+        assert_eq!(question["params"]["elicitationId"], json!(id));
+        let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result":
+            {"action": "accept"}});
+        assert_eq!(node.ask(note(session, answer)).status, 202);
+        let (_, result) = client.event().expect("a result");
+        assert_eq!(text(&result), "Accept");
+        let (_, told) = stream.event().expect("a notification");
+        let wanted = json!({"jsonrpc": "2.0", "method": "notifications/elicitation/complete",
+            "params": {"elicitationId": id}});
+        assert_eq!(told, wanted);
+    }
+    // That of a task names the task.
+    let [(session, stream), _] = &mut sessions;
+    let params = json!({"name": "sends", "arguments": {"id": "of a task"}, "task": {}});
+    let begun = node.ask(in_session(session, "tools/call", params)).json();
+    let task = json!({"taskId": begun["result"]["task"]["taskId"]});
+    let mut client = node.connect();
+    client.send(in_session(session, "tasks/result", task.clone()));
+    client.stream_head();
+    let (_, question) = client.event().expect("a question");
+    let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
+    assert_eq!(node.ask(note(session, answer)).status, 202);
+    let mut all = std::iter::from_fn(|| stream.event()).map(|(_, told)| told);
+    let told = all.find(|told| told["method"] == "notifications/elicitation/complete");
+    let meta = json!({"io.modelcontextprotocol/related-task": task});
+    let wanted = json!({"elicitationId": "of a task", "_meta": meta});
+    assert_eq!(told.expect("a notification")["params"], wanted);
+}

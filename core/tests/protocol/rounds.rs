@@ -280,3 +280,28 @@ fn what_is_kept_for_a_client_is_bounded() {
     let answer = call(&node, "talks", json!({}), json!({"progressToken": large}));
     assert_eq!(text(&answer.json()), "said");
 }
+
+#[test]
+fn a_tool_use_without_its_result_is_an_error_of_the_handler_and_is_not_asked() {
+    // [mcp:sampling-turns]
+    let node = Node::with(|builder| {
+        builder.context_tool(
+            "forgets",
+            "Forgets a result.",
+            |NoArguments {}, of: Context| async move {
+                let used = json!({"type": "tool_use", "id": "7", "name": "t", "input": {}});
+                let question = Sample::new(5).message("assistant", used).user("And?");
+                let answer = of.sample("answer", question).await?;
+                Ok::<_, AskError>(answer.text())
+            },
+        )
+    });
+    let able = json!({"io.modelcontextprotocol/clientCapabilities": {"sampling": {}}});
+    let answer = call(&node, "forgets", json!({}), able).json();
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    let told = text(&answer);
+    assert!(
+        told.contains("messages[0]") && told.contains("`7`"),
+        "{told}"
+    );
+}
