@@ -92,9 +92,9 @@ fn a_peer_has_one_rate_for_all_its_connections_and_takes_nothing_from_others() {
     let served_in_all: usize = (0..2)
         .map(|_| served(&mut node.connect(), &echo("x")))
         .sum();
-    let by_time = began.elapsed().as_secs() as usize + 1;
-    assert!(served_in_all >= 40);
-    assert!(served_in_all <= 40 + by_time, "{served_in_all} were served");
+    let by_time = began.elapsed().as_secs() + 1;
+    let within = (40..=40 + by_time).contains(&(served_in_all as u64));
+    assert!(within, "{served_in_all} were served");
     let mut other = Client::over(from_elsewhere(&node));
     let others = served(&mut other, &echo("other"));
     assert!(others >= 40, "{others} of another peer");
