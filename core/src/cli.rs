@@ -2,6 +2,7 @@
 
 mod auth;
 mod host;
+mod rate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -134,6 +135,8 @@ pub(crate) struct Serve {
     host: host::HostFlags,
     #[command(flatten)]
     pub(crate) auth: auth::Auth,
+    #[command(flatten)]
+    pub(crate) rate: rate::RateFlags,
     /// What is logged to stderr: a level, or a filter such as ninefold=debug.
     #[arg(
         long,

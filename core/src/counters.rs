@@ -109,6 +109,8 @@ counters! {
     refused_scope,
     /// Requests for a session of somebody else.
     refused_owner,
+    /// Calls beyond the rate of their client.
+    refused_rate,
     /// Requests refused because sessions were full or busy.
     refused_session_capacity,
     /// Calls whose arguments did not fit the tool.

@@ -45,6 +45,7 @@ mod net;
 pub mod node;
 pub mod notify;
 pub mod prompt;
+mod rate;
 pub mod resource;
 pub mod rest;
 mod rfc3339;

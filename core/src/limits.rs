@@ -195,7 +195,13 @@ limits! {
     calls_per_channel: usize, Count = 256, 1..=65_536,
         "nothing more is read until one ends; while a call waits for the client, -32603; \
          a subscription is refused";
-    /// Time that such calls are given when their client says no more.
+    /// Calls that one client may make in a second on one shard, once its burst is used up: of
+    /// tools, for completions, prompts and the contents of resources; 0 sets no rate. A client is
+    /// the subject of a token; without tokens a peer; without an address a connection.
+    calls_per_s: u64, Count = 0, 0..=1_000_000, "429 with Retry-After; -32000";
+    /// Calls that one client may make at once, where there is a rate.
+    calls_burst: u64, Count = 100, 1..=1_000_000, "the rate above counts";
+    /// Time that calls under way on such a connection are given when their client says no more.
     input_end_ms: u64, Millis = 5 * SECOND, 0..=HOUR, "the calls end";
     /// Events of one session that are kept for replay.
     replay_count: usize, Count = 256, 1..=65_536, "the oldest are forgotten";
@@ -289,6 +295,8 @@ fixed! {
     LINGER_MS: u64, Millis = SECOND, "closed";
     /// Requests of one shard that may wait for keys at once: each holds what was received of it.
     KEY_WAITS: usize, Count = 32, "401, or 503 with Retry-After, at once";
+    /// Clients of one shard whose calls are counted apart, where there is a rate.
+    RATE_CLIENTS: usize, Count = 65_536, "the calls of the others are counted together";
     /// Bytes of the head of a request to the admin listener.
     ADMIN_HEAD_BYTES: usize, Bytes = 16 * KIB, "431 and close";
     /// Settings of the host that a start names, each in a line.

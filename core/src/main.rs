@@ -121,7 +121,8 @@ fn serve_http(
 
 /// What is served: the builtin tools, or the fixtures of a suite.
 fn server(options: &Serve) -> Result<Server, Failure> {
-    let mut builder = Server::builder("ninefold", env!("CARGO_PKG_VERSION"));
+    let mut builder =
+        Server::builder("ninefold", env!("CARGO_PKG_VERSION")).limits(options.rate.limits());
     if let Some(authorization) = options.auth.authorization() {
         builder = builder.authorize(authorization);
     }

@@ -106,7 +106,11 @@ impl Stdio {
                 return;
             };
             match TcpStream::from_std(theirs) {
-                Ok(stream) => Lines::new(stream, seat, Far::Parent).serve().await,
+                Ok(stream) => {
+                    let bucket = seat.service.bucket(None);
+                    let lines = Lines::new(stream, seat, bucket, Far::Parent);
+                    lines.serve().await;
+                }
                 Err(error) => tracing::error!(%error, "the shard could not take its pipes over"),
             }
         });

@@ -14,7 +14,7 @@ pub struct Identity {
 
 /// What sessions, tasks and states of rounds are bound to: a digest of where the subject comes from
 /// and of its name. Half of SHA-256 suffices, since nobody chooses the subject that is to be met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner([u8; 16]);
 
 impl Owner {

@@ -25,6 +25,7 @@ use crate::mcp::dispatch::Flow;
 use crate::mcp::work::{Work, json};
 use crate::mcp::{Era, META_VERSION, Version, v2025_11_25, v2026_07_28};
 use crate::net::ShardSeat;
+use crate::rate::Bucket;
 use crate::rpc::{Code, Id, Message, Params, Response, RpcError, Value, write};
 use crate::session::{Change, SessionError, SessionId, SessionView, Sessions};
 
@@ -70,6 +71,8 @@ pub(crate) struct Duplex {
     seat: Rc<ShardSeat>,
     speaks: Speaks,
     under_way: Rc<UnderWay>,
+    /// What is left of the calls of this peer, where there is a rate.
+    bucket: Option<Rc<Bucket>>,
     /// What comes by itself: calls under way, subscriptions, the session's notifications.
     says: SelectAll<Says>,
 }
@@ -83,11 +86,12 @@ impl Drop for Duplex {
 }
 
 impl Duplex {
-    pub(crate) fn new(seat: Rc<ShardSeat>) -> Self {
+    pub(crate) fn new(seat: Rc<ShardSeat>, bucket: Option<Rc<Bucket>>) -> Self {
         Self {
             seat,
             speaks: Speaks::Undecided,
             under_way: Rc::default(),
+            bucket,
             says: SelectAll::new(),
         }
     }
@@ -239,6 +243,8 @@ impl Duplex {
             || method == "server/discover" && self.is_undecided();
         let era = if modern { Era::Modern } else { Era::Legacy };
         service.counters().request(era, Kind::of(method));
+        let counted = service.ration(None, self.bucket.as_deref(), method);
+        counted.map_err(of(id))?;
         if modern && batch.is_some() {
             let wanted = "Invalid request: batches are not supported, send one message";
             return Err(of(id)(RpcError::invalid_request(wanted)));

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use super::ShardSeat;
 use super::conn::Connection;
 use super::lines::{Far, Lines};
+use super::peers::Place;
 
 /// How often a failing accept is logged.
 const LOG_EVERY_NS: u64 = 1_000_000_000;
@@ -81,11 +82,12 @@ fn admit(stream: TcpStream, speech: Speech, seat: &Rc<ShardSeat>) {
         );
         return;
     };
+    let bucket = seat.service.bucket(place.as_ref().map(Place::peer));
     let seat_of = seat.clone();
     let started = match speech {
-        Speech::Http => spawn_local(Connection::new(stream, seat_of, place).serve()),
+        Speech::Http => spawn_local(Connection::new(stream, seat_of, place, bucket).serve()),
         Speech::Lines => {
-            let lines = Lines::new(stream, seat_of, Far::Socket);
+            let lines = Lines::new(stream, seat_of, bucket, Far::Socket);
             spawn_local(lines.holding(place).serve())
         }
     };

@@ -23,6 +23,7 @@ use crate::limits::{
     LINGER_BYTES, LINGER_MS, Limits, PIPELINED_BYTES, PROBE_COUNT, PROBE_EVERY_MS,
     SEND_BATCH_BYTES, TURN_REQUESTS,
 };
+use crate::rate::Bucket;
 use crate::rest::{Ended, Rest};
 use crate::service::Outcome;
 
@@ -84,6 +85,8 @@ pub(super) struct Connection {
     _open: OpenConnection,
     /// Among the connections of its peer.
     _place: Option<Place>,
+    /// What is left of the calls of its peer, where there is a rate.
+    bucket: Option<Rc<Bucket>>,
 }
 
 impl Drop for Connection {
@@ -93,7 +96,12 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, seat: Rc<ShardSeat>, place: Option<Place>) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        seat: Rc<ShardSeat>,
+        place: Option<Place>,
+        bucket: Option<Rc<Bucket>>,
+    ) -> Self {
         Self {
             stream,
             _open: seat.open_connection(),
@@ -108,6 +116,7 @@ impl Connection {
             served: 0,
             counted_bytes: 0,
             _place: place,
+            bucket,
         }
     }
 
@@ -193,18 +202,19 @@ impl Connection {
             self.out = send_buffer();
         }
         let (mut head, body) = frame.split(self.inbox.bytes());
-        let seat = &*self.seat;
+        let (seat, bucket) = (&*self.seat, self.bucket.as_ref());
         self.served += 1;
         head.keep_alive &= self.served < seat.service.server().limits().requests_per_connection;
         let old = match seat.pairs {
-            true => pair::respond(&self.seat, &head, body, &mut self.out),
+            true => pair::respond(&self.seat, bucket, &head, body, &mut self.out),
             false => None,
         };
         let outcome = match old {
             Some(outcome) => outcome,
             None => {
                 let (sessions, out) = (&seat.sessions, &mut self.out);
-                let respond = seat.service.respond(&head, body, arena, sessions, out);
+                let (service, bucket) = (&seat.service, bucket.map(|it| &**it));
+                let respond = service.respond_to(bucket, &head, body, arena, sessions, out);
                 respond.await
             }
         };

@@ -21,6 +21,7 @@ use super::seat::OpenConnection;
 use crate::counters::bump;
 use crate::duplex::{Duplex, OUT_BYTES};
 use crate::limits::Limits;
+use crate::rate::Bucket;
 use crate::rpc::{Code, RpcError};
 
 /// Lines answered before other tasks of the shard get their turn.
@@ -109,10 +110,16 @@ impl Drop for Lines {
 }
 
 impl Lines {
-    pub(crate) fn new(stream: TcpStream, seat: Rc<ShardSeat>, far: Far) -> Self {
+    /// The calls of the peer take from `bucket`, where there is a rate.
+    pub(crate) fn new(
+        stream: TcpStream,
+        seat: Rc<ShardSeat>,
+        bucket: Option<Rc<Bucket>>,
+        far: Far,
+    ) -> Self {
         Self {
             stream,
-            duplex: Duplex::new(seat.clone()),
+            duplex: Duplex::new(seat.clone(), bucket),
             inbox: Inbox::default(),
             searched: 0,
             input: Input::Open,

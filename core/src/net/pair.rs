@@ -18,6 +18,7 @@ use crate::handle::{Parcel, Slot};
 use crate::http::response::{self, Connection};
 use crate::http::sse::Sse;
 use crate::http::{Head, Method};
+use crate::rate::Bucket;
 use crate::rest::Rest;
 use crate::rpc::{Code, RpcError};
 use crate::service::Outcome;
@@ -29,6 +30,7 @@ const PATH: &[u8] = b"/sse";
 /// Answers a request of this transport; `None` when it is none.
 pub(super) fn respond(
     seat: &Rc<ShardSeat>,
+    bucket: Option<&Rc<Bucket>>,
     head: &Head<'_>,
     body: &[u8],
     out: &mut Vec<u8>,
@@ -45,7 +47,7 @@ pub(super) fn respond(
         rest: None,
     };
     let answered = match (head.method, address) {
-        (Method::Get, None) => open(seat, head).map(|rest| {
+        (Method::Get, None) => open(seat, bucket, head).map(|rest| {
             outcome.status = 200;
             outcome.rest = Some(Box::new(rest));
         }),
@@ -67,8 +69,12 @@ pub(super) fn respond(
     Some(outcome)
 }
 
-/// Begins a stream.
-fn open(seat: &Rc<ShardSeat>, head: &Head<'_>) -> Result<Rest, RpcError> {
+/// Begins a stream; the calls of its client take from `bucket`, where there is a rate.
+fn open(
+    seat: &Rc<ShardSeat>,
+    bucket: Option<&Rc<Bucket>>,
+    head: &Head<'_>,
+) -> Result<Rest, RpcError> {
     let service = &seat.service;
     service.guard(head)?;
     if !head.accept.event_stream {
@@ -79,7 +85,7 @@ fn open(seat: &Rc<ShardSeat>, head: &Head<'_>) -> Result<Rest, RpcError> {
     let stream = service.open_stream()?;
     let mailbox = seat.sessions.open_mailbox();
     let (id, slot) = mailbox.ok_or_else(|| service.session_error(SessionError::Full))?;
-    let pair = Pair::new(seat.clone(), &id, slot);
+    let pair = Pair::new(seat.clone(), bucket.cloned(), &id, slot);
     let chunked = head.minor_version > 0;
     Ok(Rest::pair(pair, stream, Connection::asked(head), chunked))
 }
@@ -104,11 +110,16 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    fn new(seat: Rc<ShardSeat>, id: &str, slot: Slot) -> Self {
+    fn new(seat: Rc<ShardSeat>, bucket: Option<Rc<Bucket>>, id: &str, slot: Slot) -> Self {
         let said = Rc::<RefCell<Vec<u8>>>::default();
         Self {
             endpoint: Some(format!("/sse/{id}")),
-            talk: Box::pin(talk(seat, slot, said.clone())),
+            talk: Box::pin(talk(
+                seat.clone(),
+                Duplex::new(seat, bucket),
+                slot,
+                said.clone(),
+            )),
             said,
         }
     }
@@ -146,8 +157,7 @@ enum Step {
 
 /// Takes the client's messages and says what is to be said, until the mailbox has been given more
 /// than it holds, or the node drains.
-async fn talk(seat: Rc<ShardSeat>, slot: Slot, said: Rc<RefCell<Vec<u8>>>) {
-    let mut duplex = Duplex::new(seat.clone());
+async fn talk(seat: Rc<ShardSeat>, mut duplex: Duplex, slot: Slot, said: Rc<RefCell<Vec<u8>>>) {
     let mut drains = false;
     loop {
         let mut drain = pin!(draining());

@@ -38,6 +38,13 @@ impl Peers {
     }
 }
 
+impl Place {
+    /// Whose place it is: an IPv4 address, or the first of the /64 of an IPv6 one.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.peers.0.borrow_mut().entry(self.peer) {

@@ -1,6 +1,7 @@
 //! Who is let in, what they may do, and whose sessions they reach. Without an authorization each of
 //! these is one branch.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,12 +12,21 @@ use crate::auth::{Gate, Identity, Judged, Refusal, joined};
 use crate::counters::{Kind, bump};
 use crate::http::response::{self, Body};
 use crate::http::{Head, Method};
+use crate::rate::{Bucket, Client};
 use crate::rpc::{Code, Message, Params, RpcError, Value};
 use crate::server::Server;
 use crate::session::{SessionError, SessionView, Sessions};
 
 /// How often a request that waits for keys looks whether they have come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What is held to the rate of calls: the methods that run functions of the server.
+const RATED: [&str; 4] = [
+    "tools/call",
+    "completion/complete",
+    "prompts/get",
+    "resources/read",
+];
 
 /// The gate of a shard that serves `server`.
 pub(super) fn gate(server: &Server) -> Option<Box<Gate>> {
@@ -113,7 +123,7 @@ impl Service {
     }
 
     /// Checks that who asks has the scopes that all of `messages` need together.
-    // [mcp:auth-statuses]
+    // [mcp:auth-statuses] [mcp:tools-access] [mcp:completions-access]
     pub(super) fn permit<'a, S>(
         &self,
         exchange: &Exchange<'_, '_, S>,
@@ -157,6 +167,59 @@ impl Service {
             challenge,
             ..refused
         })
+    }
+
+    /// What is left of the calls of a connection from `peer`, which all connections of a peer
+    /// share; of this connection alone, where the peer has no address. `None` without a rate.
+    pub(crate) fn bucket(&self, peer: Option<IpAddr>) -> Option<Rc<Bucket>> {
+        let rates = self.rates.as_ref()?;
+        let shared = peer.map(|peer| rates.bucket(Client::Peer(peer), clock::cycles()));
+        Some(shared.unwrap_or_default())
+    }
+
+    /// Counts a call against the rate of who makes it, or refuses it; what only reads or changes
+    /// the state of a session or a task is not counted.
+    // [mcp:tools-access] [mcp:completions-access]
+    pub(crate) fn ration(
+        &self,
+        identity: Option<&Rc<Identity>>,
+        bucket: Option<&Bucket>,
+        method: &str,
+    ) -> Result<(), RpcError> {
+        let Some(rates) = &self.rates else {
+            return Ok(());
+        };
+        if !RATED.contains(&method) {
+            return Ok(());
+        }
+        let now = clock::cycles();
+        let has = match (identity, bucket) {
+            (Some(identity), _) => {
+                let bucket = rates.bucket(Client::Subject(identity.owner()), now);
+                rates.take(&bucket, now)
+            }
+            (None, Some(bucket)) => rates.take(bucket, now),
+            (None, None) => true,
+        };
+        if has {
+            return Ok(());
+        }
+        bump(&self.counters.refused_rate);
+        let wanted = "Too many calls: they came faster than this client may call; wait a second";
+        Err(RpcError::new(429, Code::Transport, wanted))
+    }
+
+    /// As [`Service::ration`], for the message of an exchange.
+    pub(super) fn ration_request<'a, S>(
+        &self,
+        exchange: &Exchange<'_, '_, S>,
+        message: Message<'a>,
+    ) -> Result<(), Refused<'a>> {
+        let Message::Request(id, Params { method, .. }) = message else {
+            return Ok(());
+        };
+        let rationed = self.ration(exchange.identity.get(), exchange.bucket, method);
+        rationed.map_err(of(id))
     }
 
     /// Who was refused what, for the record; as rarely as refusals are logged.

@@ -205,6 +205,10 @@ impl Service {
         self.count(exchange, message);
         match message {
             Message::Request(id, request) => {
+                let (identity, bucket) = (exchange.identity.get(), exchange.bucket);
+                if let Err(error) = self.ration(identity, bucket, request.method) {
+                    return refused(Some(id), error);
+                }
                 match v2025_11_25::change(self, request) {
                     Ok(None) => {}
                     Ok(Some(change)) => {

@@ -25,6 +25,7 @@ use crate::mcp::dispatch::Flow;
 use crate::mcp::headers::Mirror;
 use crate::mcp::listen::Listener;
 use crate::mcp::{Era, META_VERSION, v2026_07_28};
+use crate::rate::{Bucket, Rates};
 use crate::rest::Rest;
 use crate::rpc::{Code, Id, JsonParser, Message, Params, RpcError, Value, write};
 use crate::server::Server;
@@ -35,6 +36,7 @@ use crate::tool::{LocalBoxFuture, Sleep, runtime_sleep};
 /// The one path that is served.
 const PATH: &[u8] = b"/mcp";
 const ALLOW: &str = "POST, GET, DELETE";
+/// Within a second a client beyond its rate may call again, whatever the rate is.
 const RETRY_AFTER_S: &str = "1";
 
 /// The service of one shard.
@@ -46,6 +48,8 @@ pub struct Service {
     counters: Arc<Counters>,
     json: RefCell<JsonParser>,
     sleep: Sleep,
+    /// How many calls a client may make in a time; `None` where there is no rate.
+    rates: Option<Rates>,
     /// Refusals logged so far.
     refusals: Cell<u64>,
     /// Where calls go on that become tasks; `None` where none can.
@@ -104,6 +108,8 @@ struct Exchange<'h, 's, S> {
     sessions: &'s S,
     kind: Cell<Kind>,
     rest: Cell<Option<Box<Rest>>>,
+    /// What is left of the calls of the peer, where there is a rate.
+    bucket: Option<&'s Bucket>,
     /// Who asks, once the gate has let the request in.
     identity: OnceCell<Rc<Identity>>,
 }
@@ -127,6 +133,7 @@ impl Service {
             listeners: RefCell::default(),
             streams: Rc::default(),
             gate: admission::gate(&server),
+            rates: Rates::of(server.limits()),
             server,
             guard,
             counters: Arc::default(),
@@ -226,9 +233,23 @@ impl Service {
     }
 
     /// Answers one request by appending to `out`. The body's strings are unescaped in place;
-    /// what else the request needs comes from `arena`, which may be reset afterwards.
-    pub async fn respond<'a, S: Sessions>(
+    /// what else the request needs comes from `arena`, which may be reset afterwards. Where there
+    /// is a rate of calls, it holds for subjects of tokens alone: the peer is not known here.
+    pub fn respond<'a, S: Sessions>(
         &self,
+        head: &Head<'_>,
+        body: &'a mut [u8],
+        arena: &'a Bump,
+        sessions: &S,
+        out: &mut Vec<u8>,
+    ) -> impl Future<Output = Outcome> {
+        self.respond_to(None, head, body, arena, sessions, out)
+    }
+
+    /// As [`Service::respond`], to a peer whose calls take from `bucket`.
+    pub(crate) async fn respond_to<'a, S: Sessions>(
+        &self,
+        bucket: Option<&Bucket>,
         head: &Head<'_>,
         body: &'a mut [u8],
         arena: &'a Bump,
@@ -244,6 +265,7 @@ impl Service {
             sessions,
             kind,
             rest: Cell::new(None),
+            bucket,
             identity: OnceCell::new(),
         };
         let answered = match self.route(head) {
@@ -420,6 +442,7 @@ impl Service {
         }
         let era = self.count(exchange, message);
         self.permit(exchange, &[message])?;
+        self.ration_request(exchange, message)?;
         match era {
             Era::Modern => self.modern(exchange, message, out).await,
             Era::Legacy => self.legacy(exchange, message, out).await,
@@ -575,7 +598,7 @@ impl Service {
         self.log_refusal(status, message);
         let mut body = Body::open(out, status, connection);
         write::refusal(out, refused.id, &refused.error);
-        if status == 503 {
+        if matches!(status, 429 | 503) {
             body.insert_field(out, "Retry-After", RETRY_AFTER_S);
         }
         if let Some(challenge) = &refused.challenge {

@@ -117,3 +117,22 @@ fn a_parent_that_has_gone_ends_its_child() {
     }
     drop(input);
 }
+
+#[test]
+fn calls_over_pipes_are_served_at_the_rate_and_refused_beyond_it() {
+    let mut process = Process::start(&["--calls-per-s", "1", "--calls-burst", "3"]);
+    let started = Instant::now();
+    let mut ask = |id: u64| process.channel.ask(&modern(id, "tools/call", echo("x")));
+    for id in 0..3 {
+        assert!(ask(id)["error"].is_null(), "{id} is within the burst");
+    }
+    let refused = (3..60).map(&mut ask).find(|it| !it["error"].is_null());
+    let refused = refused.expect("a refusal");
+    assert_eq!(refused["error"]["code"], -32000, "{refused}");
+    while !ask(60)["error"].is_null() {
+        assert!(started.elapsed() < PATIENCE, "it is never served again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(process.channel.write.take());
+    assert!(process.end().0.success());
+}

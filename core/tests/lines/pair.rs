@@ -219,3 +219,25 @@ fn messages_that_a_stream_does_not_take_are_bounded_for_its_shard() {
         assert!(begun.elapsed() < PATIENCE, "there never was room again");
     }
 }
+
+#[test]
+fn the_calls_of_an_old_client_are_held_to_the_rate_of_its_peer() {
+    let limits = Limits {
+        calls_per_s: 1,
+        calls_burst: 1,
+        ..Limits::default()
+    };
+    let node = start_with(1, true, limits);
+    let (mut stream, to) = Stream::open(node.address());
+    assert_eq!(post(node.address(), &to, &hello()), 202);
+    assert_eq!(stream.hear()["id"], 0);
+    let mut call = |id: u64| {
+        let call = legacy(id, "tools/call", echo("x"));
+        assert_eq!(post(node.address(), &to, &call), 202);
+        stream.hear()
+    };
+    assert!(call(1)["error"].is_null());
+    let mut more = (2..100).map(&mut call);
+    let refused = more.find(|it| !it["error"].is_null());
+    assert_eq!(refused.expect("a refusal")["error"]["code"], -32000);
+}

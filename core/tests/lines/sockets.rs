@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ninefold::limits::Limits;
 use ninefold::{Node, NodeConfig, NodeError, Server};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::channel::{Channel, PATIENCE, echo, modern, request, sleep};
+use crate::channel::{Channel, PATIENCE, echo, legacy, modern, request, sleep};
 
 fn server(adjust: impl FnOnce(&mut Limits)) -> Server {
     let mut limits = Limits::default();
@@ -103,6 +103,59 @@ fn a_web_page_cannot_have_lines_read() {
         assert_eq!(browser.hear()["error"]["code"], -32700);
         assert_eq!(browser.drain(), 0);
     }
+}
+
+/// Sends sixty calls at a stretch where one a second is served; how many were served.
+fn served<W: Write>(channel: &mut Channel<W>) -> usize {
+    for id in 0..60 {
+        channel.say(&modern(id, "tools/call", echo("x")));
+    }
+    let answers = (0..60).map(|_| channel.hear());
+    answers.filter(is_served).count()
+}
+
+fn is_served(answer: &Value) -> bool {
+    let error = &answer["error"];
+    assert!(error.is_null() || error["code"] == -32000, "{answer}");
+    error.is_null()
+}
+
+#[test]
+fn a_channel_has_a_rate_of_its_own_and_a_peer_one_for_all() {
+    let (_folder, path) = folder();
+    let mut config = config(1);
+    config.unix = Some(path.clone());
+    let began = Instant::now();
+    let node = start(&config, |limits| {
+        (limits.calls_per_s, limits.calls_burst) = (1, 40);
+    });
+    let unix = || {
+        let stream = UnixStream::connect(&path).expect("a connection");
+        Channel::new(stream.try_clone().expect("a stream"), stream)
+    };
+    for mut channel in [unix(), unix()] {
+        let served = served(&mut channel);
+        assert!((40..60).contains(&served), "{served}");
+        let say = || channel.ask(&modern("again", "tools/call", echo("x")));
+        let recovered = std::iter::repeat_with(say).any(|it| {
+            std::thread::sleep(Duration::from_millis(20));
+            is_served(&it) || began.elapsed() > PATIENCE
+        });
+        assert!(recovered && began.elapsed() < PATIENCE);
+    }
+    let mut batching = unix();
+    batching.initialize("2025-03-26", &json!({}));
+    let batch: Value = (0..60)
+        .map(|id| legacy(id, "tools/call", echo("x")))
+        .collect();
+    let answer = batching.ask(&batch);
+    let answers = answer.as_array().expect("an array");
+    let served_of_batch = answers.iter().filter(|it| is_served(it)).count();
+    assert_eq!(answers.len(), 60);
+    assert!((40..60).contains(&served_of_batch), "{served_of_batch}");
+    let of_peer = served(&mut tcp(&node)) + served(&mut tcp(&node));
+    let by_time = began.elapsed().as_secs() + 1;
+    assert!((40..=40 + by_time).contains(&(of_peer as u64)), "{of_peer}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn the_body_is_bounded_however_it_is_framed() {
 }
 
 /// A connection from another address of this host.
-fn from_elsewhere(node: &Target) -> TcpStream {
+pub(crate) fn from_elsewhere(node: &Target) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let elsewhere = std::net::SocketAddr::from(([127, 0, 0, 2], 0));
     socket.bind(&elsewhere.into()).expect("another address");

@@ -29,6 +29,7 @@ mod local;
 mod mutants;
 mod notify;
 mod process;
+mod rate;
 mod resumed;
 #[path = "../../../tuning/tests/support/mod.rs"]
 mod saved;

@@ -104,6 +104,8 @@ fn bad_flags_are_usage_errors_that_name_what_is_valid() {
         (&["--log-format", "xml"], &["--log-format", "text", "json"]),
         (&["--log", "ninefold=loud"], &["--log", "ninefold=loud"]),
         (&["--drain", "soon"], &["--drain", "soon"]),
+        (&["--calls-per-s", "1000001"], &["--calls-per-s", "1000000"]),
+        (&["--calls-burst", "0"], &["--calls-burst", "1..=1000000"]),
         (&["--profile", "bench"], &["--profile", "dev", "production"]),
         (
             &["--no-admin", "--admin", "127.0.0.1:0"],

@@ -1,10 +1,12 @@
 //! What was begun by one subject is not there for another: an id is never a proof.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
-use super::issuer::Key;
+use super::issuer::{Key, set};
 use super::{node_of, with};
-use crate::client::{call, delete, get, in_session, initialize, legacy, modern_with};
+use crate::client::{call, delete, echo, get, in_session, initialize, legacy, modern_with};
 use crate::local::Local;
 use crate::target::eventually;
 
@@ -154,4 +156,31 @@ fn a_state_of_rounds_is_good_for_who_was_asked() {
             .result_text(),
         "you "
     );
+}
+
+#[test]
+fn a_subject_has_one_rate_whatever_its_tokens_and_takes_nothing_from_others() {
+    const CALLS: usize = 60;
+    let key = Key::new("k");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), set(&[&key])).expect("a file that can be written");
+    let began = Instant::now();
+    let node = super::node(super::oauth().keys_file(file.path()), |limits| {
+        (limits.calls_per_s, limits.calls_burst) = (1, 40);
+    });
+    // One connection is on one shard, and may carry the calls of anybody.
+    let mut client = node.connect();
+    let mut served = |token: &str| {
+        client.send(with(token, &echo("x")).repeat(CALLS));
+        let answers = (0..CALLS).map(|_| client.answer().status);
+        answers.filter(|&status| status == 200).count()
+    };
+    let mine = served(&key.token("me", "one")) + served(&key.token("me", "two"));
+    let by_time = began.elapsed().as_secs() + 1;
+    assert!(
+        (40..=40 + by_time).contains(&(mine as u64)),
+        "{mine} were served"
+    );
+    let others = served(&key.token("you", "one"));
+    assert!((40..CALLS).contains(&others), "{others} of another subject");
 }
