@@ -449,7 +449,6 @@ impl Service {
         }
     }
 
-    /// The id of a request is kept while the request is under way.
     /// Counts a message and says of which era it is.
     fn count<S>(&self, exchange: &Exchange<'_, '_, S>, message: Message<'_>) -> Era {
         let (kind, meta) = match message {
